@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# cram: build, run and test.  `make help` lists what there is; the work itself is
+# in scripts/ and tests/, one script per job, each with --help.
+
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Variables of the command line reach the scripts through the environment.
+export CONFIG LINUX_SRC CRAM_CACHE T JOBS
+
+DEPS := build/.deps
+CFLAGS_TEST ?= -O2 -g -Wall -Wextra -Wno-unused-parameter -Werror
+TESTS := $(patsubst tests/selftests/%.c,build/tests/%,$(wildcard tests/selftests/*.c))
+
+.PHONY: help
+help: ## list the targets
+	@echo "Targets:"
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | \
+		awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+	@echo
+	@echo "For the variables of vm and check see tests/vm/run --help and tests/run-checks --help."
+
+##@ Preparing
+
+.PHONY: deps
+deps: $(DEPS) ## install the Debian packages that building and testing need
+
+$(DEPS): scripts/deps scripts/packages.txt
+	@scripts/deps
+	@mkdir -p $(@D) && touch $@
+
+.PHONY: linux
+linux: $(DEPS) ## make or update the kernel tree build/linux: base, patches, new files
+	@scripts/kernel-tree
+
+.PHONY: source
+source: $(DEPS) ## find or download the Linux source and print what it is
+	@scripts/kernel-source $(if $(UPDATE),--update)
+
+##@ Building
+
+.PHONY: kernel
+kernel: $(DEPS) ## build the guest kernel (CONFIG=fragment: with further options)
+	@scripts/kernel
+
+.PHONY: tests
+tests: $(TESTS) ## build the test programs (build/tests)
+
+build/tests/%: tests/selftests/%.c $(wildcard tests/selftests/*.h) $(DEPS)
+	@mkdir -p $(@D)
+	$(CC) -static $(CFLAGS_TEST) -Itests/selftests $(CPPFLAGS) -o $@ $< -lpthread
+
+.PHONY: modules
+modules: $(DEPS) ## build the test modules (build/modules) for the guest kernel
+	@scripts/test-modules
+
+.PHONY: guest-debian
+guest-debian: $(DEPS) ## make the Debian guest (GUEST=debian); once, then cached
+	@tests/vm/guest-debian > /dev/null
+
+##@ Running
+
+.PHONY: vm
+vm: $(DEPS) ## boot a guest: CMD=, SCRIPT= with FILES=, or a shell; GUEST= SMP= MEM= DEVICE= ...
+	@[ -n "$(KERNEL)" ] || [ -e "$$(scripts/kernel-config --dir "$$CONFIG")/arch/x86/boot/bzImage" ] || scripts/kernel
+	@tests/vm/run
+
+.PHONY: run
+run: $(DEPS) kernel ## the demonstration
+	@tests/demo/run
+
+.PHONY: check
+check: $(DEPS) ## all tests of the short tier (T= scales durations, SUITES="a b" picks)
+	@tests/run-checks $(SUITES)
+
+.PHONY: check-long
+check-long: $(DEPS) ## the suites that take hours
+	@TIER=long tests/run-checks $(SUITES)
+
+##@ Patches
+
+.PHONY: refresh
+refresh: ## write the commits of build/linux to patches/linux (fixups are folded in)
+	@scripts/refresh-patches
+
+.PHONY: verify-patches
+verify-patches: $(DEPS) ## apply patches/linux to every base kernel that can be found
+	@scripts/verify-patches
+
+.PHONY: series
+series: linux ## write the whole work as one patch series to build/series
+	@scripts/series
+
+.PHONY: series-stat
+series-stat: ## lines added and removed per existing kernel file
+	@scripts/series-stat
+
+.PHONY: checkpatch
+checkpatch: linux ## run the kernel's checkpatch.pl on patches and new files
+	@scripts/checkpatch
+
+.PHONY: shellcheck
+shellcheck: $(DEPS) ## check all shell scripts
+	@scripts/check-scripts
+
+##@ Cleaning
+
+.PHONY: clean
+clean: ## remove what was built, but not build/linux
+	rm -rf build/kbuild* build/tests build/modules build/vm build/check build/series $(DEPS)

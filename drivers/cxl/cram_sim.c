@@ -1,0 +1,1040 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * cram_sim: a software model of a compressed memory expander.
+ *
+ * The boot parameter cram_sim= sets ordinary RAM aside (arch/x86/mm/cram_sim.c).
+ * This driver hot-adds it as a private node, offers that to cram, and then
+ * pretends that behind the RAM there are fewer bytes of cells: a thread
+ * compresses what was stored to learn how many cells it would hold. Users and
+ * debugfs files: Documentation/admin-guide/mm/cram_sim.rst.
+ *
+ * Ordinary RAM does not tell who stores to it, but the engine does: resident
+ * pages are read-only, so it knows each interval in which a page can change and
+ * brackets it with the @storing and @stored hints. That makes a reading cheap
+ * and exact: measure what changed since the last one, count what is not yet
+ * measured at its worst.
+ *
+ * A model that believes the engine cannot catch it lying. Hence the patrol,
+ * which slowly reads all pages and compares a hash of each with the one that
+ * was measured: content that changed outside a bracket is a store that no one
+ * consented to, and is counted as unannounced.
+ *
+ * Not modelled: CPU caches (a store reaches this device at once), time (the
+ * thread needs the CPU that it models the absence of), and lost data. A store
+ * that finds no cell is counted, but kept.
+ */
+#include <linux/bitmap.h>
+#include <linux/cleanup.h>
+#include <linux/cram.h>
+#include <linux/cram_sim.h>
+#include <linux/debugfs.h>
+#include <linux/init.h>
+#include <linux/kthread.h>
+#include <linux/lz4.h>
+#include <linux/mm.h>
+#include <linux/platform_device.h>
+#include <linux/private_node.h>
+#include <linux/random.h>
+#include <linux/sched.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/uaccess.h>
+#include <linux/wait.h>
+#include <linux/xxhash.h>
+
+/*
+ * What a page holds: nothing if all zeroes, the metadata alone if one word
+ * repeats, else metadata and its LZ4 block in whole granules. Assumptions, in
+ * the order of what is known of such devices.
+ */
+#define CRAM_SIM_METADATA	64
+#define CRAM_SIM_GRANULE	64
+#define CRAM_SIM_WORST		(PAGE_SIZE + CRAM_SIM_METADATA)
+
+/*
+ * Stores wake the thread when so many pages are pending, to not make a context
+ * switch of each; a reading does not wait for more to come, and nothing waits
+ * for longer than CRAM_SIM_NAP.
+ */
+#define CRAM_SIM_BATCH		64
+#define CRAM_SIM_NAP		(HZ / 10)
+
+/* In place of an index: no page; in place of a hash: content not readable */
+#define CRAM_SIM_NO_PAGE	ULONG_MAX
+#define CRAM_SIM_NO_HASH	0
+
+/**
+ * struct cram_sim - one model device while it is bound
+ * @name: for log lines
+ * @cn: the engine's node
+ * @start_pfn: first page
+ * @nr_pages: logical size
+ * @nid: the node
+ *
+ * @lock: protects the books, which are everything from here to @unannounced.
+ *	Innermost: taken by the hints in any context
+ * @cells: per page, bytes of cells when last measured
+ * @hash: per page, of the content that @cells was measured for
+ * @zero_hash: that of a page of zeroes
+ * @pending: pages that may have changed since they were measured
+ * @open: pages between the hints @storing and @stored
+ * @nr_pending: weight of @pending
+ * @nr_open: weight of @open
+ * @nr_held: pages outside @pending that hold cells
+ * @held: bytes of cells of pages outside @pending
+ * @physical: bytes of cells in all
+ * @cursor: where to look for the next pending page
+ * @patrol_cursor: the page to look at next on patrol
+ * @patrol_credit: pages that the patrol may look at now
+ * @reading: page that the thread is reading without @lock, or CRAM_SIM_NO_PAGE
+ * @hurry: a reading waits for the pending pages
+ * @disturbed: @reading was stored to, trimmed or opened meanwhile
+ * @readings: capacity readings that were asked for
+ * @over_capacity: stores that found no cell
+ * @unannounced: pages that changed outside of any bracket
+ *
+ * @task: the thread that measures and patrols
+ * @work: where it sleeps when there is nothing to do
+ * @idle: who waits for it, or for one of the knobs below
+ * @page: its stable copy of the page that it measures
+ * @block: where that compresses to
+ * @lz4: working memory of LZ4
+ *
+ * @gone: unbound, but the engine could not let go of the node: never answer
+ * @lie: free bytes to report instead of the truth, or -1
+ * @delay_ms: hold each answer back for so long
+ * @settle_ms: how long a reading waits for pending pages to be measured
+ * @patrol_rate: pages that the patrol looks at each second
+ * @fail: errno that readings return, or 0
+ * @drop: readings get no answer until this is cleared
+ * @dir: in debugfs
+ * @store_pfn: page of the last write to the debugfs file "store"
+ * @cells_pfn: page of the last write to the debugfs file "cells_of"
+ */
+struct cram_sim {
+	const char *name;
+	struct cram_node *cn;
+	unsigned long start_pfn;
+	unsigned long nr_pages;
+	int nid;
+
+	spinlock_t lock; /* see above */
+	u16 *cells;
+	u64 *hash;
+	u64 zero_hash;
+	unsigned long *pending;
+	unsigned long *open;
+	unsigned long nr_pending;
+	unsigned long nr_open;
+	unsigned long nr_held;
+	u64 held;
+	u64 physical;
+	unsigned long cursor;
+	unsigned long patrol_cursor;
+	unsigned long patrol_credit;
+	unsigned long reading;
+	bool hurry;
+	bool disturbed;
+	u64 readings;
+	u64 over_capacity;
+	u64 unannounced;
+
+	struct task_struct *task;
+	wait_queue_head_t work;
+	wait_queue_head_t idle;
+	void *page;
+	void *block;
+	void *lz4;
+
+	bool gone;
+	s64 lie;
+	u32 delay_ms;
+	u32 settle_ms;
+	u32 patrol_rate;
+	u32 fail;
+	bool drop;
+	struct dentry *dir;
+	unsigned long store_pfn;
+	unsigned long cells_pfn;
+};
+
+/* By platform device id. Survives an unbind that could not drain the node. */
+static struct cram_sim *cram_sims[CRAM_SIM_MAX];
+static struct dentry *cram_sim_root;
+
+/* ------------------------------------------------------------- the books -- */
+
+static u64 cram_sim_used(const struct cram_sim *sim)
+{
+	lockdep_assert_held(&sim->lock);
+	return sim->held + (u64)sim->nr_pending * CRAM_SIM_WORST;
+}
+
+static u64 cram_sim_free(const struct cram_sim *sim)
+{
+	return sim->physical - min(sim->physical, cram_sim_used(sim));
+}
+
+/* Whatever the thread is reading from this page, it will have to read again */
+static void cram_sim_disturb(struct cram_sim *sim, unsigned long i)
+{
+	lockdep_assert_held(&sim->lock);
+	if (i == sim->reading)
+		sim->disturbed = true;
+}
+
+static void cram_sim_set_pending(struct cram_sim *sim, unsigned long i)
+{
+	cram_sim_disturb(sim, i);
+	if (__test_and_set_bit(i, sim->pending))
+		return;
+	sim->nr_pending++;
+	sim->held -= sim->cells[i];
+	sim->nr_held -= !!sim->cells[i];
+}
+
+static void cram_sim_set_measured(struct cram_sim *sim, unsigned long i,
+				  u32 cells, u64 hash)
+{
+	cram_sim_set_pending(sim, i);
+	__clear_bit(i, sim->pending);
+	sim->nr_pending--;
+	sim->held += cells;
+	sim->nr_held += !!cells;
+	sim->cells[i] = cells;
+	sim->hash[i] = hash;
+}
+
+static void cram_sim_set_open(struct cram_sim *sim, unsigned long i)
+{
+	cram_sim_disturb(sim, i);
+	sim->nr_open += !__test_and_set_bit(i, sim->open);
+}
+
+static void cram_sim_set_closed(struct cram_sim *sim, unsigned long i)
+{
+	sim->nr_open -= __test_and_clear_bit(i, sim->open);
+}
+
+/* ----------------------------------------------------------- measurement -- */
+
+static u64 cram_sim_hash(const void *page)
+{
+	return xxh64(page, PAGE_SIZE, 0) ?: CRAM_SIM_NO_HASH + 1;
+}
+
+/*
+ * Copy a page to where nobody changes it. It may be a free page, which KASAN
+ * and DEBUG_PAGEALLOC do not let anyone read, or a poisoned one that is gone
+ * from the direct map: hence the accessor that neither instruments nor faults.
+ * The hash of the copy, or CRAM_SIM_NO_HASH if there is none.
+ */
+static u64 cram_sim_read_page(struct cram_sim *sim, unsigned long i)
+{
+	const void *src = pfn_to_kaddr(sim->start_pfn + i);
+
+	if (copy_from_kernel_nofault(sim->page, src, PAGE_SIZE))
+		return CRAM_SIM_NO_HASH;
+	return cram_sim_hash(sim->page);
+}
+
+/* Bytes of cells that the content of sim->page takes */
+static u32 cram_sim_compress(struct cram_sim *sim)
+{
+	const u64 *words = sim->page;
+	int len;
+
+	/* All words equal their successors: one word repeats */
+	if (!memcmp(words, words + 1, PAGE_SIZE - sizeof(*words)))
+		return *words ? CRAM_SIM_METADATA : 0;
+
+	len = LZ4_compress_default(sim->page, sim->block, PAGE_SIZE,
+				   PAGE_SIZE - CRAM_SIM_GRANULE, sim->lz4);
+	if (len <= 0)
+		return CRAM_SIM_WORST;
+	return CRAM_SIM_METADATA + round_up(len, CRAM_SIM_GRANULE);
+}
+
+/*
+ * Measure one pending page; false if there is none.
+ *
+ * The cells of pages that are still pending count as free when a store looks
+ * for room, because what they held before is no longer known to be held. So a
+ * truthful engine is never blamed; stores beyond capacity still are, when the
+ * last of them is measured.
+ */
+static bool cram_sim_measure(struct cram_sim *sim)
+{
+	bool over = false;
+	u64 hash, old;
+	u32 cells;
+	unsigned long i;
+
+	scoped_guard(spinlock_irq, &sim->lock) {
+		if (!sim->nr_pending)
+			return false;
+		i = find_next_bit_wrap(sim->pending, sim->nr_pages, sim->cursor);
+		sim->cursor = i + 1 < sim->nr_pages ? i + 1 : 0;
+		sim->reading = i;
+		sim->disturbed = false;
+		old = sim->hash[i];
+		cells = sim->cells[i];
+	}
+
+	hash = cram_sim_read_page(sim, i);
+	if (hash == CRAM_SIM_NO_HASH)
+		cells = CRAM_SIM_WORST;
+	else if (hash != old)
+		cells = cram_sim_compress(sim);
+
+	scoped_guard(spinlock_irq, &sim->lock) {
+		sim->reading = CRAM_SIM_NO_PAGE;
+		if (!sim->disturbed) {
+			cram_sim_set_measured(sim, i, cells, hash);
+			over = hash != old && cells && sim->held > sim->physical;
+			sim->over_capacity += over;
+			sim->hurry &= !!sim->nr_pending;
+		}
+	}
+
+	if (over)
+		pr_warn_ratelimited("%s: no cell for a store to pfn %#lx\n",
+				    sim->name, sim->start_pfn + i);
+	return true;
+}
+
+/* Look at one page for a store that nobody announced; false if not allowed */
+static bool cram_sim_patrol(struct cram_sim *sim)
+{
+	unsigned long i;
+	u64 hash, old;
+
+	scoped_guard(spinlock_irq, &sim->lock) {
+		if (!sim->patrol_credit)
+			return false;
+		sim->patrol_credit--;
+		i = sim->patrol_cursor;
+		sim->patrol_cursor = i + 1 < sim->nr_pages ? i + 1 : 0;
+		old = sim->hash[i];
+		if (test_bit(i, sim->open) || test_bit(i, sim->pending) ||
+		    old == CRAM_SIM_NO_HASH)
+			return true;
+		sim->reading = i;
+		sim->disturbed = false;
+	}
+
+	hash = cram_sim_read_page(sim, i);
+
+	scoped_guard(spinlock_irq, &sim->lock) {
+		sim->reading = CRAM_SIM_NO_PAGE;
+		if (hash == CRAM_SIM_NO_HASH || hash == old || sim->disturbed)
+			return true;
+		sim->unannounced++;
+		cram_sim_set_pending(sim, i);
+	}
+
+	pr_warn_ratelimited("%s: unannounced store to pfn %#lx\n", sim->name,
+			    sim->start_pfn + i);
+	return true;
+}
+
+static void cram_sim_grant_patrol(struct cram_sim *sim, unsigned long nr_pages)
+{
+	guard(spinlock_irq)(&sim->lock);
+	sim->patrol_credit = max(sim->patrol_credit, nr_pages);
+}
+
+static bool cram_sim_has_work(struct cram_sim *sim)
+{
+	return READ_ONCE(sim->nr_pending) || READ_ONCE(sim->patrol_credit);
+}
+
+static bool cram_sim_is_wanted(struct cram_sim *sim)
+{
+	unsigned long enough = READ_ONCE(sim->hurry) ? 1 : CRAM_SIM_BATCH;
+
+	return READ_ONCE(sim->nr_pending) >= enough ||
+	       READ_ONCE(sim->patrol_credit);
+}
+
+static int cram_sim_thread(void *data)
+{
+	unsigned long next_patrol = jiffies;
+	struct cram_sim *sim = data;
+	bool measured, patrolled;
+
+	/* It stands for hardware, which does not wait for a CPU */
+	set_user_nice(current, MIN_NICE);
+
+	while (!kthread_should_stop()) {
+		if (time_after_eq(jiffies, next_patrol)) {
+			cram_sim_grant_patrol(sim, READ_ONCE(sim->patrol_rate));
+			next_patrol = jiffies + HZ;
+		}
+
+		measured = cram_sim_measure(sim);
+		patrolled = cram_sim_patrol(sim);
+
+		/* Readings wait for the one, a write to "patrol" for the other */
+		if (((measured && !READ_ONCE(sim->nr_pending)) ||
+		     !cram_sim_has_work(sim)) && wq_has_sleeper(&sim->idle))
+			wake_up_all(&sim->idle);
+
+		if (measured || patrolled) {
+			cond_resched();
+			continue;
+		}
+
+		wait_event_interruptible_timeout(sim->work,
+						 cram_sim_is_wanted(sim) ||
+						 kthread_should_stop(),
+						 CRAM_SIM_NAP);
+	}
+	return 0;
+}
+
+static void cram_sim_kick(struct cram_sim *sim)
+{
+	if (cram_sim_is_wanted(sim) && wq_has_sleeper(&sim->work))
+		wake_up(&sim->work);
+}
+
+/* ------------------------------------------- what the engine asks of it -- */
+
+/* Index of the first page of a range, or CRAM_SIM_NO_PAGE if it is not ours */
+static unsigned long cram_sim_index(const struct cram_sim *sim,
+				    unsigned long pfn, unsigned long nr_pages)
+{
+	unsigned long i = pfn - sim->start_pfn;
+
+	if (pfn < sim->start_pfn || i >= sim->nr_pages ||
+	    nr_pages > sim->nr_pages - i)
+		return CRAM_SIM_NO_PAGE;
+	return i;
+}
+
+static void cram_sim_open_pages(struct cram_sim *sim, unsigned long pfn,
+				unsigned int nr_pages)
+{
+	unsigned long i = cram_sim_index(sim, pfn, nr_pages);
+
+	if (WARN_ON_ONCE(i == CRAM_SIM_NO_PAGE))
+		return;
+
+	guard(spinlock_irqsave)(&sim->lock);
+	for (; nr_pages; i++, nr_pages--)
+		cram_sim_set_open(sim, i);
+}
+
+static void cram_sim_close_pages(struct cram_sim *sim, unsigned long pfn,
+				 unsigned int nr_pages)
+{
+	unsigned long i = cram_sim_index(sim, pfn, nr_pages);
+
+	if (WARN_ON_ONCE(i == CRAM_SIM_NO_PAGE))
+		return;
+
+	scoped_guard(spinlock_irqsave, &sim->lock) {
+		for (; nr_pages; i++, nr_pages--) {
+			cram_sim_set_closed(sim, i);
+			cram_sim_set_pending(sim, i);
+		}
+	}
+	cram_sim_kick(sim);
+}
+
+static int cram_sim_zero_pages(struct cram_sim *sim, unsigned long pfn,
+			       unsigned long nr_pages)
+{
+	unsigned long i = cram_sim_index(sim, pfn, nr_pages);
+	void *kaddr = pfn_to_kaddr(pfn);
+
+	if (i == CRAM_SIM_NO_PAGE)
+		return -EINVAL;
+
+	for (; nr_pages; i++, nr_pages--, kaddr += PAGE_SIZE) {
+		/* Open while it changes: the patrol does not take this lock */
+		scoped_guard(spinlock_irq, &sim->lock)
+			cram_sim_set_open(sim, i);
+		clear_page(kaddr);
+		scoped_guard(spinlock_irq, &sim->lock) {
+			cram_sim_set_closed(sim, i);
+			cram_sim_set_measured(sim, i, 0, sim->zero_hash);
+		}
+		cond_resched();
+	}
+	return 0;
+}
+
+/*
+ * Stores to open pages are not seen, so their cells are whatever they are when
+ * the question comes: it makes them pending.
+ */
+static int cram_sim_answer(struct cram_sim *sim, struct cram_reading *r)
+{
+	unsigned long i;
+	s64 lie;
+
+	scoped_guard(spinlock_irq, &sim->lock) {
+		if (sim->nr_open)
+			for_each_set_bit(i, sim->open, sim->nr_pages)
+				cram_sim_set_pending(sim, i);
+		sim->hurry = sim->nr_pending;
+	}
+	cram_sim_kick(sim);
+
+	/* Worth a while: what is still pending afterwards counts at its worst */
+	if (wait_event_interruptible_timeout(sim->idle,
+					     !READ_ONCE(sim->nr_pending),
+					     msecs_to_jiffies(READ_ONCE(sim->settle_ms))) < 0)
+		return -EINTR;
+
+	guard(spinlock_irq)(&sim->lock);
+	lie = READ_ONCE(sim->lie);
+	r->physical = sim->physical;
+	r->physical_free = lie < 0 ? cram_sim_free(sim) : lie;
+	r->over_capacity = sim->over_capacity;
+	return 0;
+}
+
+static int cram_sim_ask(struct cram_sim *sim, struct cram_reading *r)
+{
+	u32 delay = READ_ONCE(sim->delay_ms);
+	u32 fail = READ_ONCE(sim->fail);
+	int err;
+
+	scoped_guard(spinlock_irq, &sim->lock)
+		sim->readings++;
+
+	if (READ_ONCE(sim->gone))
+		return -ENODEV;
+	if (READ_ONCE(sim->drop)) {
+		if (wait_event_interruptible(sim->idle, !READ_ONCE(sim->drop)))
+			return -EINTR;
+		return -ETIMEDOUT;
+	}
+
+	err = fail ? -(int)fail : cram_sim_answer(sim, r);
+
+	/* Late, and as old as it is late: that is what a lease has to bear */
+	if (delay &&
+	    wait_event_interruptible_timeout(sim->idle,
+					     !READ_ONCE(sim->delay_ms),
+					     msecs_to_jiffies(delay)) < 0)
+		return -EINTR;
+	return err;
+}
+
+static int cram_sim_read_capacity(struct cram_node *cn, struct cram_reading *r)
+{
+	return cram_sim_ask(cram_node_priv(cn), r);
+}
+
+static int cram_sim_trim(struct cram_node *cn, const struct range *ranges,
+			 unsigned int nr_ranges)
+{
+	struct cram_sim *sim = cram_node_priv(cn);
+	int err = 0;
+
+	for (; nr_ranges && !err; ranges++, nr_ranges--)
+		err = cram_sim_zero_pages(sim, PHYS_PFN(ranges->start),
+					  PHYS_PFN(range_len(ranges)));
+	return err;
+}
+
+static void cram_sim_storing(struct cram_node *cn, unsigned long pfn,
+			     unsigned int nr_pages)
+{
+	cram_sim_open_pages(cram_node_priv(cn), pfn, nr_pages);
+}
+
+static void cram_sim_stored(struct cram_node *cn, unsigned long pfn,
+			    unsigned int nr_pages)
+{
+	cram_sim_close_pages(cram_node_priv(cn), pfn, nr_pages);
+}
+
+static const struct cram_node_ops cram_sim_ops = {
+	.read_capacity	= cram_sim_read_capacity,
+	.trim		= cram_sim_trim,
+	.storing	= cram_sim_storing,
+	.stored		= cram_sim_stored,
+};
+
+/* --------------------------------------------------------------- debugfs -- */
+
+static int cram_sim_set_physical(void *data, u64 val)
+{
+	struct cram_sim *sim = data;
+
+	if (!val)
+		return -EINVAL;
+
+	guard(spinlock_irq)(&sim->lock);
+	sim->physical = val;
+	return 0;
+}
+
+static int cram_sim_set_lie(void *data, u64 val)
+{
+	struct cram_sim *sim = data;
+
+	WRITE_ONCE(sim->lie, val);
+	return 0;
+}
+
+static int cram_sim_set_drop(void *data, u64 val)
+{
+	struct cram_sim *sim = data;
+
+	WRITE_ONCE(sim->drop, !!val);
+	wake_up_all(&sim->idle);
+	return 0;
+}
+
+static int cram_sim_set_delay_ms(void *data, u64 val)
+{
+	struct cram_sim *sim = data;
+
+	if (val > INT_MAX)
+		return -ERANGE;
+	WRITE_ONCE(sim->delay_ms, val);
+	wake_up_all(&sim->idle);
+	return 0;
+}
+
+static int cram_sim_set_fail(void *data, u64 val)
+{
+	struct cram_sim *sim = data;
+
+	if (val > MAX_ERRNO)
+		return -ERANGE;
+	WRITE_ONCE(sim->fail, val);
+	return 0;
+}
+
+/* A file with one number; @_set is NULL if it cannot be written */
+#define CRAM_SIM_NUMBER(_name, _value, _set)				\
+static int cram_sim_get_##_name(void *data, u64 *val)			\
+{									\
+	struct cram_sim *sim = data;					\
+									\
+	guard(spinlock_irq)(&sim->lock);				\
+	*val = _value;							\
+	return 0;							\
+}									\
+DEFINE_DEBUGFS_ATTRIBUTE_SIGNED(cram_sim_##_name##_fops,		\
+				cram_sim_get_##_name, _set, "%lld\n")
+
+CRAM_SIM_NUMBER(used, cram_sim_used(sim), NULL);
+CRAM_SIM_NUMBER(physical_free, cram_sim_free(sim), NULL);
+CRAM_SIM_NUMBER(pending, sim->nr_pending, NULL);
+CRAM_SIM_NUMBER(open, sim->nr_open, NULL);
+CRAM_SIM_NUMBER(readings, sim->readings, NULL);
+CRAM_SIM_NUMBER(over_capacity, sim->over_capacity, NULL);
+CRAM_SIM_NUMBER(unannounced, sim->unannounced, NULL);
+CRAM_SIM_NUMBER(physical, sim->physical, cram_sim_set_physical);
+CRAM_SIM_NUMBER(lie, sim->lie, cram_sim_set_lie);
+CRAM_SIM_NUMBER(drop, sim->drop, cram_sim_set_drop);
+CRAM_SIM_NUMBER(delay_ms, sim->delay_ms, cram_sim_set_delay_ms);
+CRAM_SIM_NUMBER(fail, sim->fail, cram_sim_set_fail);
+
+/* Every page once, and all that was pending when it turns up */
+static int cram_sim_set_patrol(void *data, u64 val)
+{
+	struct cram_sim *sim = data;
+
+	cram_sim_grant_patrol(sim, sim->nr_pages);
+	cram_sim_kick(sim);
+	return wait_event_interruptible(sim->idle, !cram_sim_has_work(sim));
+}
+DEFINE_DEBUGFS_ATTRIBUTE(cram_sim_patrol_fops, NULL, cram_sim_set_patrol,
+			 "%llu\n");
+
+static int cram_sim_ratio_show(struct seq_file *m, void *unused)
+{
+	struct cram_sim *sim = m->private;
+	u64 logical, held;
+
+	scoped_guard(spinlock_irq, &sim->lock) {
+		logical = (u64)sim->nr_held * PAGE_SIZE;
+		held = sim->held;
+	}
+	held = held ? div64_u64(logical * 100, held) : 0;
+	seq_printf(m, "%llu.%02llu\n", held / 100, held % 100);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(cram_sim_ratio);
+
+static int cram_sim_cells_of_show(struct seq_file *m, void *unused)
+{
+	struct cram_sim *sim = m->private;
+	unsigned long i = cram_sim_index(sim, sim->cells_pfn, 1);
+	unsigned long cells;
+
+	scoped_guard(spinlock_irq, &sim->lock)
+		cells = test_bit(i, sim->pending) ? CRAM_SIM_WORST : sim->cells[i];
+	seq_printf(m, "%lu\n", cells);
+	return 0;
+}
+
+static ssize_t cram_sim_cells_of_write(struct file *file, const char __user *ubuf,
+				       size_t count, loff_t *ppos)
+{
+	struct cram_sim *sim = file_inode(file)->i_private;
+	unsigned long pfn;
+	int err;
+
+	err = kstrtoul_from_user(ubuf, count, 0, &pfn);
+	if (err)
+		return err;
+	if (cram_sim_index(sim, pfn, 1) == CRAM_SIM_NO_PAGE)
+		return -ERANGE;
+	sim->cells_pfn = pfn;
+	return count;
+}
+DEFINE_SHOW_STORE_ATTRIBUTE(cram_sim_cells_of);
+
+/* A page of content for the file "store": how much of it is random, and then? */
+static int cram_sim_pattern(void *page, const char *pattern)
+{
+	size_t nr_random;
+	u8 rest = 0;
+
+	if (!strcmp(pattern, "zero")) {
+		nr_random = 0;
+	} else if (!strcmp(pattern, "same")) {
+		nr_random = 0;
+		rest = 0xa5;
+	} else if (!strcmp(pattern, "half")) {
+		nr_random = PAGE_SIZE / 2;
+	} else if (!strcmp(pattern, "random")) {
+		nr_random = PAGE_SIZE;
+	} else {
+		return -EINVAL;
+	}
+	get_random_bytes(page, nr_random);
+	memset(page + nr_random, rest, PAGE_SIZE - nr_random);
+	return 0;
+}
+
+/* Store as the engine would, or, quietly, as it never must */
+static void cram_sim_store(struct cram_sim *sim, unsigned long pfn,
+			   void *content, bool quiet)
+{
+	if (!quiet)
+		cram_sim_open_pages(sim, pfn, 1);
+	/* Free memory is no place for instrumented accessors */
+	copy_page(pfn_to_kaddr(pfn), content);
+	if (!quiet)
+		cram_sim_close_pages(sim, pfn, 1);
+}
+
+static int cram_sim_store_show(struct seq_file *m, void *unused)
+{
+	struct cram_sim *sim = m->private;
+
+	seq_printf(m, "%lu\n", sim->store_pfn);
+	return 0;
+}
+
+/* "<pfn>|free zero|same|half|random [quiet]" */
+static ssize_t cram_sim_store_write(struct file *file, const char __user *ubuf,
+				    size_t count, loff_t *ppos)
+{
+	void *content __free(kfree) = kmalloc(PAGE_SIZE, GFP_KERNEL);
+	struct cram_sim *sim = file_inode(file)->i_private;
+	char buf[64], where[24], pattern[8], how[8] = "";
+	struct folio *folio = NULL;
+	unsigned long pfn;
+	int err, n;
+
+	if (!content)
+		return -ENOMEM;
+	if (count >= sizeof(buf))
+		return -EINVAL;
+	if (copy_from_user(buf, ubuf, count))
+		return -EFAULT;
+	buf[count] = '\0';
+
+	n = sscanf(buf, "%23s %7s %7s", where, pattern, how);
+	if (n < 2 || (n == 3 && strcmp(how, "quiet")))
+		return -EINVAL;
+	err = cram_sim_pattern(content, pattern);
+	if (err)
+		return err;
+
+	if (!strcmp(where, "free")) {
+		folio = folio_alloc_private(sim->nid, 0, GFP_KERNEL);
+		if (!folio)
+			return -ENOMEM;
+		pfn = folio_pfn(folio);
+	} else {
+		err = kstrtoul(where, 0, &pfn);
+		if (err)
+			return err;
+	}
+
+	if (cram_sim_index(sim, pfn, 1) == CRAM_SIM_NO_PAGE) {
+		err = -ERANGE;
+	} else {
+		cram_sim_store(sim, pfn, content, n == 3);
+		sim->store_pfn = pfn;
+	}
+	if (folio)
+		folio_put(folio);
+	return err ?: count;
+}
+DEFINE_SHOW_STORE_ATTRIBUTE(cram_sim_store);
+
+static void cram_sim_debugfs_create(struct cram_sim *sim, int id)
+{
+	char name[12];
+
+	snprintf(name, sizeof(name), "%d", id);
+	sim->dir = debugfs_create_dir(name, cram_sim_root);
+	debugfs_create_ulong("start_pfn", 0400, sim->dir, &sim->start_pfn);
+	debugfs_create_ulong("nr_pages", 0400, sim->dir, &sim->nr_pages);
+	debugfs_create_u32("settle_ms", 0600, sim->dir, &sim->settle_ms);
+	debugfs_create_u32("patrol_rate", 0600, sim->dir, &sim->patrol_rate);
+
+#define CRAM_SIM_FILE(_name, _mode)					\
+	debugfs_create_file(#_name, _mode, sim->dir, sim, &cram_sim_##_name##_fops)
+	CRAM_SIM_FILE(physical, 0600);
+	CRAM_SIM_FILE(used, 0400);
+	CRAM_SIM_FILE(physical_free, 0400);
+	CRAM_SIM_FILE(ratio, 0400);
+	CRAM_SIM_FILE(pending, 0400);
+	CRAM_SIM_FILE(open, 0400);
+	CRAM_SIM_FILE(readings, 0400);
+	CRAM_SIM_FILE(over_capacity, 0400);
+	CRAM_SIM_FILE(unannounced, 0400);
+	CRAM_SIM_FILE(lie, 0600);
+	CRAM_SIM_FILE(delay_ms, 0600);
+	CRAM_SIM_FILE(fail, 0600);
+	CRAM_SIM_FILE(drop, 0600);
+	CRAM_SIM_FILE(patrol, 0200);
+	CRAM_SIM_FILE(cells_of, 0600);
+	CRAM_SIM_FILE(store, 0600);
+#undef CRAM_SIM_FILE
+}
+
+/* ------------------------------------------------------ bind and unbind -- */
+
+static void cram_sim_reset_knobs(struct cram_sim *sim)
+{
+	sim->lie = -1;
+	sim->settle_ms = 50;
+	sim->patrol_rate = 1024;
+	sim->fail = 0;
+	WRITE_ONCE(sim->delay_ms, 0);
+	WRITE_ONCE(sim->drop, false);
+	wake_up_all(&sim->idle);
+}
+
+static void cram_sim_destroy(struct cram_sim *sim)
+{
+	if (!sim)
+		return;
+	if (!IS_ERR_OR_NULL(sim->task))
+		kthread_stop(sim->task);
+	kvfree(sim->cells);
+	kvfree(sim->hash);
+	bitmap_free(sim->pending);
+	bitmap_free(sim->open);
+	kfree(sim->page);
+	kfree(sim->block);
+	kvfree(sim->lz4);
+	kfree(sim);
+}
+
+DEFINE_FREE(cram_sim_destroy, struct cram_sim *, cram_sim_destroy(_T))
+
+/* All pages pending: it is not known what they hold */
+static struct cram_sim *cram_sim_create(const char *name, unsigned long start_pfn,
+					unsigned long nr_pages, u64 physical)
+{
+	struct cram_sim *sim __free(cram_sim_destroy) = kzalloc_obj(*sim);
+
+	if (!sim)
+		return NULL;
+
+	sim->name = name;
+	sim->start_pfn = start_pfn;
+	sim->nr_pages = nr_pages;
+	sim->nid = NUMA_NO_NODE;
+	sim->physical = physical;
+	sim->reading = CRAM_SIM_NO_PAGE;
+	sim->store_pfn = start_pfn;
+	sim->cells_pfn = start_pfn;
+	spin_lock_init(&sim->lock);
+	init_waitqueue_head(&sim->work);
+	init_waitqueue_head(&sim->idle);
+	cram_sim_reset_knobs(sim);
+
+	sim->cells = kvcalloc(nr_pages, sizeof(*sim->cells), GFP_KERNEL);
+	sim->hash = kvcalloc(nr_pages, sizeof(*sim->hash), GFP_KERNEL);
+	sim->pending = bitmap_alloc(nr_pages, GFP_KERNEL);
+	sim->open = bitmap_zalloc(nr_pages, GFP_KERNEL);
+	sim->page = kmalloc(PAGE_SIZE, GFP_KERNEL);
+	sim->block = kmalloc(PAGE_SIZE, GFP_KERNEL);
+	sim->lz4 = kvmalloc(LZ4_MEM_COMPRESS, GFP_KERNEL);
+	if (!sim->cells || !sim->hash || !sim->pending || !sim->open ||
+	    !sim->page || !sim->block || !sim->lz4)
+		return NULL;
+
+	sim->zero_hash = cram_sim_hash(page_address(ZERO_PAGE(0)));
+	bitmap_fill(sim->pending, nr_pages);
+	sim->nr_pending = nr_pages;
+	return no_free_ptr(sim);
+}
+
+/*
+ * Memory of a fresh device reads as zeroes. Memory that stayed behind because
+ * somebody still held a page of it when the device was last unbound may not be
+ * touched: it is all pending then, and gets measured.
+ */
+static int cram_sim_add_memory(struct cram_sim *sim)
+{
+	struct range range = {
+		.start	= PFN_PHYS(sim->start_pfn),
+		.end	= PFN_PHYS(sim->start_pfn + sim->nr_pages) - 1,
+	};
+	int err;
+
+	if (node_is_private(sim->nid))
+		return 0;
+
+	err = add_private_memory(sim->nid, &range, 1, "cram_sim", NULL);
+	if (err)
+		return err;
+	return cram_sim_zero_pages(sim, sim->start_pfn, sim->nr_pages);
+}
+
+static int cram_sim_start(struct cram_sim *sim)
+{
+	struct cram_node_desc desc = {
+		.name		= sim->name,
+		.ops		= &cram_sim_ops,
+		.cells_per_page	= CRAM_SIM_WORST,
+		.priv		= sim,
+	};
+
+	sim->task = kthread_run(cram_sim_thread, sim, "%s", sim->name);
+	if (IS_ERR(sim->task))
+		return PTR_ERR(sim->task);
+
+	sim->cn = cram_register_node(sim->nid, &desc);
+	return PTR_ERR_OR_ZERO(sim->cn);
+}
+
+static void cram_sim_stop(struct cram_sim *sim)
+{
+	const char *name = sim->name;
+	int err, nid = sim->nid;
+
+	cram_sim_destroy(sim);
+	err = remove_private_memory(nid);
+	if (err)
+		pr_warn("%s: cannot remove the memory of node %d: %d\n", name,
+			nid, err);
+}
+
+static int cram_sim_probe(struct platform_device *pdev)
+{
+	const struct cram_sim_desc *desc = &cram_sim_descs[pdev->id];
+	int err;
+
+	/* The engine kept the node at the last unbind: there it is again */
+	if (cram_sims[pdev->id]) {
+		WRITE_ONCE(cram_sims[pdev->id]->gone, false);
+		cram_sim_debugfs_create(cram_sims[pdev->id], pdev->id);
+		return 0;
+	}
+
+	if (debug_pagealloc_enabled())
+		return dev_err_probe(&pdev->dev, -EOPNOTSUPP,
+				     "cannot trim free pages with debug_pagealloc\n");
+
+	struct cram_sim *sim __free(cram_sim_destroy) =
+		cram_sim_create(dev_name(&pdev->dev), PHYS_PFN(desc->start),
+				PHYS_PFN(desc->size), desc->physical);
+	if (!sim)
+		return -ENOMEM;
+
+	sim->nid = desc->nid;
+	err = cram_sim_add_memory(sim);
+	if (err)
+		return dev_err_probe(&pdev->dev, err, "cannot add node %d\n",
+				     sim->nid);
+
+	err = cram_sim_start(sim);
+	if (err) {
+		cram_sim_stop(no_free_ptr(sim));
+		return dev_err_probe(&pdev->dev, err,
+				     "cannot register node %d\n", desc->nid);
+	}
+
+	dev_info(&pdev->dev, "node %d: %llu MiB with %llu MiB of cells\n",
+		 sim->nid, desc->size >> 20, desc->physical >> 20);
+	cram_sim_debugfs_create(sim, pdev->id);
+	cram_sims[pdev->id] = no_free_ptr(sim);
+	return 0;
+}
+
+static void cram_sim_remove(struct platform_device *pdev)
+{
+	struct cram_sim *sim = cram_sims[pdev->id];
+	int err;
+
+	/* First: no one can drop an answer that unregistering waits for */
+	debugfs_remove(sim->dir);
+	cram_sim_reset_knobs(sim);
+
+	err = cram_unregister_node(sim->cn);
+	if (err) {
+		dev_warn(&pdev->dev, "node %d is still in use: %d\n", sim->nid, err);
+		WRITE_ONCE(sim->gone, true);
+		return;
+	}
+
+	cram_sims[pdev->id] = NULL;
+	cram_sim_stop(sim);
+}
+
+static struct platform_driver cram_sim_driver = {
+	.probe	= cram_sim_probe,
+	.remove	= cram_sim_remove,
+	.driver	= {
+		.name = "cram_sim",
+	},
+};
+
+/* As late as can be: needs the engine, memory blocks and nodes */
+static int __init cram_sim_init(void)
+{
+	struct platform_device *pdev;
+	int err, id;
+
+	cram_sim_root = debugfs_create_dir("cram_sim", NULL);
+	err = platform_driver_register(&cram_sim_driver);
+	if (err)
+		return err;
+
+	for (id = 0; id < CRAM_SIM_MAX; id++) {
+		if (!cram_sim_descs[id].size ||
+		    cram_sim_descs[id].nid == NUMA_NO_NODE)
+			continue;
+		pdev = platform_device_register_simple("cram_sim", id, NULL, 0);
+		if (IS_ERR(pdev))
+			pr_err("cram_sim.%d: no device: %pe\n", id, pdev);
+	}
+	return 0;
+}
+
+late_initcall(cram_sim_init);
+
+#if IS_ENABLED(CONFIG_CRAM_SIM_KUNIT_TEST)
+#include "cram_sim_test.c"
+#endif

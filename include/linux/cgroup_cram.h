@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Between the cram controller (kernel/cgroup/cram.c), which keeps the books of
+ * the cgroups, and the engine (mm/cram/), which moves the pages.
+ */
+#ifndef _LINUX_CGROUP_CRAM_H
+#define _LINUX_CGROUP_CRAM_H
+
+#include <linux/atomic.h>
+#include <linux/cram_stat.h>
+#include <linux/list.h>
+#include <linux/nodemask.h>
+#include <linux/rcupdate.h>
+#include <linux/types.h>
+
+struct cram_cgroup;
+struct mem_cgroup;
+
+#define CRAM_STAT_ENUM(upper, lower)	CRAM_STAT_##upper,
+enum cram_stat { CRAM_STATS(CRAM_STAT_ENUM) NR_CRAM_STATS };
+
+extern const char * const cram_stat_names[NR_CRAM_STATS];
+
+/* The keys of cram.events */
+#define CRAM_EVENTS(X)							\
+	X(MAX, max)							\
+	X(BUDGET, budget)						\
+	X(NODE_LOW, node_low)						\
+	X(NODE_CRITICAL, node_critical)					\
+	X(NODE_LOST, node_lost)						\
+	X(NODE_OPEN, node_open)						\
+	X(REVOKE, revoke)						\
+	X(EVICT, evict)							\
+	X(POISON, poison)
+
+#define CRAM_EVENT_ENUM(upper, lower)	CRAM_EVENT_##upper,
+enum cram_event { CRAM_EVENTS(CRAM_EVENT_ENUM) NR_CRAM_EVENTS };
+
+/**
+ * struct cram_owner - who pays for a resident page
+ * @id: what the page's slot stores; not reused within an RCU grace period
+ * @refs: one for each page charged, and one for the cgroup while it is online
+ * @cg: the cgroup whose books the pages are in. RCU. Re-pointed to the parent
+ *	when the cgroup goes offline, so that pages pin no dead cgroup.
+ * @siblings: on @cg's list of owners, under cram_owner_lock
+ * @rcu: for freeing
+ */
+struct cram_owner {
+	u32 id;
+	atomic_long_t refs;
+	struct cram_cgroup __rcu *cg;
+	struct list_head siblings;
+	struct rcu_head rcu;
+};
+
+/* in mm/cram/owner.c */
+struct cram_owner *cram_owner_create(struct cram_cgroup *cg,
+				     struct list_head *owners);
+void cram_owners_reparent(struct list_head *from, struct list_head *to,
+			  struct cram_cgroup *parent);
+struct cram_owner *cram_owner_lookup(u32 id);
+void cram_owner_put(struct cram_owner *owner, long nr);
+
+/**
+ * cram_owner_tryget - reference an owner, unless its last reference is gone
+ * @owner: found under RCU, which the caller still holds
+ * @nr: how many references
+ */
+static inline bool cram_owner_tryget(struct cram_owner *owner, long nr)
+{
+	return atomic_long_add_unless(&owner->refs, nr, 0);
+}
+
+/* in mm/cram/evict.c */
+unsigned long cram_evict_cgroup(struct cram_cgroup *cg, unsigned long nr);
+
+/* in kernel/cgroup/cram.c; all under rcu_read_lock() */
+struct cram_cgroup *cram_cgroup_of(struct mem_cgroup *memcg);
+struct cram_owner *cram_cgroup_owner(struct cram_cgroup *cg);
+bool cram_cgroup_node_allowed(struct cram_cgroup *cg, int nid);
+struct cram_cgroup *cram_cgroup_full(struct cram_cgroup *cg, unsigned long nr);
+bool cram_cgroup_try_charge(struct cram_cgroup *cg, int nid, unsigned long nr);
+void cram_cgroup_uncharge(struct cram_cgroup *cg, int nid, unsigned long nr);
+bool cram_cgroup_is_descendant(struct cram_cgroup *cg, struct cram_cgroup *root);
+unsigned long cram_cgroup_resident(struct cram_cgroup *cg, int nid);
+void cram_cgroup_count(struct cram_cgroup *cg, enum cram_stat item, long nr);
+void cram_cgroup_event(struct cram_cgroup *cg, enum cram_event event);
+struct cram_cgroup *cram_cgroup_next(struct cram_cgroup *prev);
+
+#endif /* _LINUX_CGROUP_CRAM_H */

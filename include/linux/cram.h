@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * cram: compressed memory behind a private node, shared by cgroups.
+ *
+ * This header is the contract with device drivers, which register a node here
+ * and answer for its capacity. The hooks of the rest of the kernel are in
+ * include/linux/cram_hooks.h, the engine's own interfaces in mm/cram/internal.h.
+ */
+#ifndef _LINUX_CRAM_H
+#define _LINUX_CRAM_H
+
+#include <linux/range.h>
+#include <linux/types.h>
+
+struct cram_node;
+
+/**
+ * struct cram_reading - one answer of a device about its capacity
+ * @physical: bytes of cells that the device has
+ * @physical_free: bytes of cells that hold nothing
+ * @over_capacity: stores that found no cell since the device was reset
+ *
+ * A reading covers every store that reached the device before the driver asked
+ * for it. Between two readings the engine relies on one more promise: cells
+ * held by a page that is not stored to never grow.
+ */
+struct cram_reading {
+	u64 physical;
+	u64 physical_free;
+	u64 over_capacity;
+};
+
+/**
+ * struct cram_node_ops - what a driver does for its node
+ * @read_capacity: ask the device now and fill in a reading. Process context,
+ *	may sleep for as long as the device needs; the engine never waits for it
+ *	in a reclaim or fault path. Returns 0, or a negative errno when there is
+ *	no answer, which is never the same as an answer of 0 bytes free.
+ * @trim: the content of these physical ranges (inclusive ends, page-aligned,
+ *	ascending) is needed no more: read back as zeroes from now on, cells
+ *	free. Complete when it returns 0. Process context, may sleep. The pages
+ *	are isolated by the caller. Optional: without it the engine stores
+ *	zeroes instead.
+ * @storing: stores to these pages may reach the device from now on: a copy into
+ *	them is about to start, or the page is about to become writable. Lasts
+ *	until @stored for the same page or a @trim that covers it; there is no
+ *	nesting. Any context, must not sleep. For models that cannot see stores
+ *	by themselves; drivers of real devices leave it NULL.
+ * @stored: the content of these pages changed and will not change again before
+ *	the next @storing: a copy finished (also when the migration then failed)
+ *	or the page was revoked. Context and purpose as for @storing.
+ */
+struct cram_node_ops {
+	int (*read_capacity)(struct cram_node *cn, struct cram_reading *r);
+	int (*trim)(struct cram_node *cn, const struct range *ranges,
+		    unsigned int nr_ranges);
+	void (*storing)(struct cram_node *cn, unsigned long pfn,
+			unsigned int nr_pages);
+	void (*stored)(struct cram_node *cn, unsigned long pfn,
+		       unsigned int nr_pages);
+};
+
+/**
+ * struct cram_node_desc - what a driver says about its node once
+ * @name: of the device, for log lines
+ * @ops: see there
+ * @cells_per_page: bytes of cells that one page can take at worst, that is, an
+ *	incompressible page with the device's metadata for it
+ * @priv: the driver's own, see cram_node_priv()
+ */
+struct cram_node_desc {
+	const char *name;
+	const struct cram_node_ops *ops;
+	u32 cells_per_page;
+	void *priv;
+};
+
+struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc);
+int cram_unregister_node(struct cram_node *cn);
+void *cram_node_priv(const struct cram_node *cn);
+int cram_node_nid(const struct cram_node *cn);
+
+#endif /* _LINUX_CRAM_H */

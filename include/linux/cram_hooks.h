@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the rest of the kernel asks cram. One inline per question, each behind
+ * a static key that is off until a cram node is registered, so that a machine
+ * without one runs the code it ran before. The answers are in mm/cram/.
+ */
+#ifndef _LINUX_CRAM_HOOKS_H
+#define _LINUX_CRAM_HOOKS_H
+
+#include <linux/jump_label.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/nodemask.h>
+
+struct folio;
+struct mem_cgroup;
+struct vm_area_struct;
+
+/**
+ * struct cram_offer - folios that one pass of reclaim offers to cram
+ * @folios: isolated, unlocked, order-0 anonymous folios of one node
+ * @src_nid: that node
+ * @closed: offered once already, what comes now goes to swap
+ */
+struct cram_offer {
+	struct list_head folios;
+	int src_nid;
+	bool closed;
+};
+
+#define CRAM_OFFER(name, nid) \
+	struct cram_offer name = { LIST_HEAD_INIT(name.folios), (nid) }
+
+/*
+ * Hooks that a test may switch off one by one, to see that the oracles notice.
+ * Only with CONFIG_CRAM_VERIFY, by debugfs cram/disable_hooks.
+ */
+#define CRAM_HOOKS(X)							\
+	X(WP, wp)		/* do_wp_page() */			\
+	X(MPROTECT, mprotect)	/* can_change_private_pte_writable() */	\
+	X(MIGRATE, migrate)	/* remove_migration_pte() */		\
+	X(SWAPIN, swapin)	/* do_swap_page() */			\
+	X(GUP, gup)		/* gup_must_unshare() */		\
+	X(FORCE, force)		/* can_follow_write_common() */		\
+	X(UFFD_MOVE, uffd_move)	/* move_present_ptes() */		\
+	X(UPROBE, uprobe)	/* __uprobe_write() */
+
+#define CRAM_HOOK_ENUM(upper, lower)	CRAM_HOOK_##upper,
+enum cram_hook { CRAM_HOOKS(CRAM_HOOK_ENUM) NR_CRAM_HOOKS };
+
+#ifdef CONFIG_CRAM
+
+DECLARE_STATIC_KEY_FALSE(cram_key);
+extern nodemask_t cram_nodes;
+
+bool __cram_may_demote(struct mem_cgroup *memcg, int nid);
+bool __cram_wait_for_room(struct mem_cgroup *memcg);
+bool __cram_offer_folio(struct cram_offer *offer, struct folio *folio,
+			struct list_head *split_folios, unsigned long *nr_scanned);
+bool __cram_demote(struct cram_offer *offer, struct list_head *leftover,
+		   unsigned int *nr_reclaimed);
+bool __cram_page_writable(const struct page *page, enum cram_hook hook);
+void __cram_migrate_folio(struct folio *old, struct folio *new, bool forced);
+void __cram_uncharge_folio(struct folio *folio);
+void __cram_promoted_write(struct folio *folio);
+
+/**
+ * page_is_cram - is this page on a cram node?
+ * @page: any page
+ *
+ * Any context. For an anonymous page with a reference or under its page table
+ * lock, this is the question whether it is a resident page.
+ */
+static inline bool page_is_cram(const struct page *page)
+{
+	return static_branch_unlikely(&cram_key) &&
+	       node_isset(page_to_nid(page), cram_nodes);
+}
+
+static inline bool folio_is_cram(const struct folio *folio)
+{
+	return page_is_cram(&folio->page);
+}
+
+/**
+ * cram_may_demote - could reclaim of this cgroup's anonymous memory use cram?
+ * @memcg: the cgroup, NULL for global reclaim
+ * @nid: the node that is being reclaimed
+ *
+ * True only while a permitted node is open with proven room for a page and the
+ * cgroup has margin under cram.max, so that reclaim that counts on it makes
+ * progress. Any context; takes RCU.
+ */
+static inline bool cram_may_demote(struct mem_cgroup *memcg, int nid)
+{
+	return static_branch_unlikely(&cram_key) && __cram_may_demote(memcg, nid);
+}
+
+/**
+ * cram_may_age_anon - is it of use to age anonymous memory without swap?
+ *
+ * While a node is registered; whether it has room at this moment matters to
+ * reclaim, but lists that nobody ages in between have nothing cold to offer.
+ */
+static inline bool cram_may_age_anon(void)
+{
+	return static_branch_unlikely(&cram_key);
+}
+
+/**
+ * cram_wait_for_room - before an OOM kill, could a reading prove more room?
+ * @memcg: at its limit, out of other ideas
+ *
+ * Only when demotion was refused for want of room: waits, killably and for
+ * 100 ms at most, for a reading that began later. Returns true when there is
+ * room now that was not there before, so it is worth trying again, and the
+ * caller cannot loop unless pages really were demoted in between.
+ */
+static inline bool cram_wait_for_room(struct mem_cgroup *memcg)
+{
+	return static_branch_unlikely(&cram_key) && __cram_wait_for_room(memcg);
+}
+
+/**
+ * cram_offer_folio - offer a cold folio that reclaim is about to swap out
+ * @offer: of this pass
+ * @folio: locked and isolated by the caller
+ * @split_folios: where the tails of a split folio go
+ * @nr_scanned: the caller's counter, relieved of these tails, which it will
+ *	meet again
+ *
+ * Returns true when the folio was taken over, unlocked, onto @offer.
+ */
+static inline bool cram_offer_folio(struct cram_offer *offer, struct folio *folio,
+				    struct list_head *split_folios,
+				    unsigned long *nr_scanned)
+{
+	return static_branch_unlikely(&cram_key) &&
+	       __cram_offer_folio(offer, folio, split_folios, nr_scanned);
+}
+
+/**
+ * cram_demote - demote what has been offered
+ * @offer: of this pass, closed afterwards
+ * @leftover: gets the folios that stay, isolated as they were
+ * @nr_reclaimed: increased by the number of demoted pages
+ *
+ * Returns true when folios were left over.
+ */
+static inline bool cram_demote(struct cram_offer *offer, struct list_head *leftover,
+			       unsigned int *nr_reclaimed)
+{
+	return !list_empty(&offer->folios) &&
+	       __cram_demote(offer, leftover, nr_reclaimed);
+}
+
+/**
+ * cram_page_writable - may a page table entry map this page writable?
+ * @page: a page that the caller knows to be mapped, or about to be
+ * @hook: who asks
+ *
+ * Call it under the page table lock, for each page of a batch. False for a
+ * resident page: its next write has to go through do_wp_page().
+ */
+static inline bool cram_page_writable(const struct page *page, enum cram_hook hook)
+{
+	return !page_is_cram(page) || __cram_page_writable(page, hook);
+}
+
+/**
+ * cram_migrate_folio - settle residency when a folio's memcg data moves
+ * @old: still carries its memcg data
+ * @new: carries its own already
+ * @forced: a resident page leaves by somebody else's migration, not by cram's
+ *
+ * From mem_cgroup_migrate(), both folios locked. The memory charge is the
+ * caller's business.
+ */
+static inline void cram_migrate_folio(struct folio *old, struct folio *new,
+				      bool forced)
+{
+	if (folio_is_cram(old) || folio_is_cram(new))
+		__cram_migrate_folio(old, new, forced);
+}
+
+/**
+ * cram_uncharge_folio - end the residency of a folio that is being freed
+ * @folio: refcount 0, still carries its memcg data
+ *
+ * Any context including softirq. Returns true for a resident folio, which has
+ * no memory charge to give back.
+ */
+static inline bool cram_uncharge_folio(struct folio *folio)
+{
+	if (!folio_is_cram(folio))
+		return false;
+	__cram_uncharge_folio(folio);
+	return true;
+}
+
+/**
+ * cram_promoted_write - a write fault has replaced this folio by a copy
+ * @folio: what was mapped before; NULL is fine
+ */
+static inline void cram_promoted_write(struct folio *folio)
+{
+	if (folio && folio_is_cram(folio))
+		__cram_promoted_write(folio);
+}
+
+#else /* !CONFIG_CRAM */
+
+static inline bool page_is_cram(const struct page *page)
+{
+	return false;
+}
+
+static inline bool folio_is_cram(const struct folio *folio)
+{
+	return false;
+}
+
+static inline bool cram_may_demote(struct mem_cgroup *memcg, int nid)
+{
+	return false;
+}
+
+static inline bool cram_may_age_anon(void)
+{
+	return false;
+}
+
+static inline bool cram_wait_for_room(struct mem_cgroup *memcg)
+{
+	return false;
+}
+
+static inline bool cram_offer_folio(struct cram_offer *offer, struct folio *folio,
+				    struct list_head *split_folios,
+				    unsigned long *nr_scanned)
+{
+	return false;
+}
+
+static inline bool cram_demote(struct cram_offer *offer, struct list_head *leftover,
+			       unsigned int *nr_reclaimed)
+{
+	return false;
+}
+
+static inline bool cram_page_writable(const struct page *page, enum cram_hook hook)
+{
+	return true;
+}
+
+static inline void cram_migrate_folio(struct folio *old, struct folio *new,
+				      bool forced)
+{
+}
+
+static inline bool cram_uncharge_folio(struct folio *folio)
+{
+	return false;
+}
+
+static inline void cram_promoted_write(struct folio *folio)
+{
+}
+
+#endif /* CONFIG_CRAM */
+
+#ifdef CONFIG_CRAM_VERIFY
+
+void __cram_verify_set(unsigned long pfn, unsigned long nr, const char *where);
+
+/**
+ * cram_verify_set - a page table entry has been, or is being, set
+ * @pfn: first page that it maps
+ * @nr: number of pages
+ * @rw: it is writable
+ * @where: for the message
+ */
+static inline void cram_verify_set(unsigned long pfn, unsigned long nr, bool rw,
+				   const char *where)
+{
+	if (rw && static_branch_unlikely(&cram_key))
+		__cram_verify_set(pfn, nr, where);
+}
+
+#else
+
+static inline void cram_verify_set(unsigned long pfn, unsigned long nr, bool rw,
+				   const char *where)
+{
+}
+
+#endif /* CONFIG_CRAM_VERIFY */
+
+#endif /* _LINUX_CRAM_HOOKS_H */

@@ -1,0 +1,660 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The cram controller: the books of the cgroups about compressed memory.
+ *
+ * A cgroup may be barred from cram nodes (cram.nodes) and limited in how many
+ * logical bytes of its anonymous memory may be resident on them (cram.max).
+ * Both bind the whole subtree. Limits belong to the parent and are never
+ * written by a page: a limit that is hit refuses a demotion, and reclaim goes
+ * on to swap; nobody is killed for it.
+ *
+ * A page is charged to its owner, which stands for the cgroup that was the
+ * nearest one with cram enabled above the page's memory cgroup when the page
+ * was demoted, in the end the root. See mm/cram/owner.c for how charges
+ * survive the cgroup. The engine in mm/cram/ calls in here from reclaim and
+ * from page free, so charging and counting take no lock and sleep for nothing.
+ *
+ * Residency is hierarchical in page counters, statistics go through rstat, and
+ * events are atomics that are counted upwards at once, because someone polls
+ * for them.
+ */
+#include <linux/cgroup.h>
+#include <linux/cgroup_cram.h>
+#include <linux/cram_hooks.h>
+#include <linux/ctype.h>
+#include <linux/memcontrol.h>
+#include <linux/node.h>
+#include <linux/nodemask.h>
+#include <linux/page_counter.h>
+#include <linux/percpu.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+/* Attempts to get a lowered limit obeyed that free nothing, as in memory.max */
+#define CRAM_EVICT_RETRIES	16
+
+/* An open cram.peak that was not reset shows the peak since creation */
+#define CRAM_PEAK_UNSET		(-1UL)
+
+struct cram_cgroup_cpu {
+	/* counted here, and what of it was flushed already */
+	u64 stat[NR_CRAM_STATS];
+	u64 flushed[NR_CRAM_STATS];
+};
+
+/**
+ * struct cram_cgroup - the books of one cgroup
+ * @css: of the controller
+ * @resident: pages of the subtree that are resident, and cram.max
+ * @owner: stands for this cgroup in the slots, while it is online
+ * @owners: all that point here: @owner and those of dead descendants
+ * @nodes: what cram.nodes was set to, under cram_nodes_lock
+ * @nodes_all: cram.nodes is empty: all that the parent has
+ * @allowed: @nodes of this and all ancestors, online or not. Written under
+ *	cram_nodes_lock, tested bit by bit without.
+ * @events_file: cram.events
+ * @events_local_file: cram.events.local
+ * @events: of the subtree
+ * @events_local: of this cgroup
+ * @peaks_lock: for @peaks
+ * @peaks: open cram.peak files that were reset
+ * @cpu: statistics on their way
+ * @stat: of the subtree, as of the last flush
+ * @pending: flushed by children and not by this one yet
+ * @node_resident: pages of the subtree by node, nr_node_ids of them
+ */
+struct cram_cgroup {
+	struct cgroup_subsys_state css;
+	struct page_counter resident;
+
+	struct cram_owner *owner;
+	struct list_head owners;
+
+	nodemask_t nodes;
+	bool nodes_all;
+	nodemask_t allowed;
+
+	struct cgroup_file events_file;
+	struct cgroup_file events_local_file;
+	atomic64_t events[NR_CRAM_EVENTS];
+	atomic64_t events_local[NR_CRAM_EVENTS];
+
+	spinlock_t peaks_lock;
+	struct list_head peaks;
+
+	struct cram_cgroup_cpu __percpu *cpu;
+	u64 stat[NR_CRAM_STATS];
+	u64 pending[NR_CRAM_STATS];
+
+	atomic_long_t node_resident[];
+};
+
+/* For cram.nodes of all cgroups: a write changes @allowed of the subtree */
+static DEFINE_MUTEX(cram_nodes_lock);
+
+static struct cram_cgroup *css_cram(struct cgroup_subsys_state *css)
+{
+	return css ? container_of(css, struct cram_cgroup, css) : NULL;
+}
+
+static struct cram_cgroup *cram_parent(struct cram_cgroup *cg)
+{
+	return css_cram(cg->css.parent);
+}
+
+/**
+ * cram_cgroup_of - whose books pages of a memory cgroup are in
+ * @memcg: the memory cgroup, %NULL for the root
+ *
+ * Context: RCU. Return: never %NULL once cgroups are initialised.
+ */
+struct cram_cgroup *cram_cgroup_of(struct mem_cgroup *memcg)
+{
+	struct cgroup *cgrp = memcg ? memcg->css.cgroup : &cgrp_dfl_root.cgrp;
+
+	return css_cram(cgroup_e_css(cgrp, &cram_cgrp_subsys));
+}
+
+/**
+ * cram_cgroup_owner - what to write into a slot for this cgroup
+ * @cg: the books
+ *
+ * Context: RCU. Return: an owner without a reference; it may be on its way
+ * out, see cram_owner_tryget().
+ */
+struct cram_owner *cram_cgroup_owner(struct cram_cgroup *cg)
+{
+	return READ_ONCE(cg->owner);
+}
+
+/**
+ * cram_cgroup_node_allowed - do cram.nodes of the cgroup and above permit it?
+ * @cg: the books
+ * @nid: a cram node
+ */
+bool cram_cgroup_node_allowed(struct cram_cgroup *cg, int nid)
+{
+	return node_isset(nid, cg->allowed);
+}
+
+/**
+ * cram_cgroup_full - whose cram.max up the tree has no space for pages?
+ * @cg: the books
+ * @nr: how many pages
+ *
+ * A hint; cram_cgroup_try_charge() decides. Context: RCU. Return: %NULL when
+ * there is space.
+ */
+struct cram_cgroup *cram_cgroup_full(struct cram_cgroup *cg, unsigned long nr)
+{
+	for (; cg; cg = cram_parent(cg))
+		if (page_counter_read(&cg->resident) + nr > READ_ONCE(cg->resident.max))
+			break;
+	return cg;
+}
+
+/**
+ * cram_cgroup_try_charge - charge pages of one node
+ * @cg: the books
+ * @nid: the node
+ * @nr: how many pages
+ *
+ * Context: RCU. Return: false when a cram.max up the tree is reached.
+ */
+bool cram_cgroup_try_charge(struct cram_cgroup *cg, int nid, unsigned long nr)
+{
+	struct page_counter *fail;
+
+	if (!page_counter_try_charge(&cg->resident, nr, &fail))
+		return false;
+	for (; cg; cg = cram_parent(cg))
+		atomic_long_add(nr, &cg->node_resident[nid]);
+	return true;
+}
+
+/**
+ * cram_cgroup_uncharge - give back what was charged
+ * @cg: the books that were charged, or since then an ancestor's
+ * @nid: the node
+ * @nr: how many pages
+ *
+ * Context: RCU, otherwise any.
+ */
+void cram_cgroup_uncharge(struct cram_cgroup *cg, int nid, unsigned long nr)
+{
+	page_counter_uncharge(&cg->resident, nr);
+	for (; cg; cg = cram_parent(cg))
+		atomic_long_sub(nr, &cg->node_resident[nid]);
+}
+
+/**
+ * cram_cgroup_is_descendant - is this cgroup in that subtree?
+ * @cg: the one
+ * @root: the top of the subtree
+ */
+bool cram_cgroup_is_descendant(struct cram_cgroup *cg, struct cram_cgroup *root)
+{
+	return cgroup_is_descendant(cg->css.cgroup, root->css.cgroup);
+}
+
+/**
+ * cram_cgroup_resident - pages of a cgroup's subtree on a node
+ * @cg: the books
+ * @nid: the node, or %NUMA_NO_NODE for what cram.current says
+ */
+unsigned long cram_cgroup_resident(struct cram_cgroup *cg, int nid)
+{
+	return nid == NUMA_NO_NODE ? page_counter_read(&cg->resident) :
+				     atomic_long_read(&cg->node_resident[nid]);
+}
+
+/**
+ * cram_cgroup_count - for cram.stat
+ * @cg: the books
+ * @item: the key
+ * @nr: by how much
+ *
+ * Context: RCU, otherwise any.
+ */
+void cram_cgroup_count(struct cram_cgroup *cg, enum cram_stat item, long nr)
+{
+	int cpu = get_cpu();
+
+	this_cpu_add(cg->cpu->stat[item], nr);
+	__css_rstat_updated(&cg->css, cpu);
+	put_cpu();
+}
+
+/**
+ * cram_cgroup_event - for cram.events and whoever polls it
+ * @cg: where it happened
+ * @event: the key
+ *
+ * Context: RCU, not NMI.
+ */
+void cram_cgroup_event(struct cram_cgroup *cg, enum cram_event event)
+{
+	atomic64_inc(&cg->events_local[event]);
+	cgroup_file_notify(&cg->events_local_file);
+
+	for (; cram_parent(cg); cg = cram_parent(cg)) {
+		atomic64_inc(&cg->events[event]);
+		cgroup_file_notify(&cg->events_file);
+	}
+}
+
+/**
+ * cram_cgroup_next - walk all cgroups with books
+ * @prev: the last one, or %NULL to start
+ *
+ * Context: RCU. Return: the next in pre-order, or %NULL after the last.
+ */
+struct cram_cgroup *cram_cgroup_next(struct cram_cgroup *prev)
+{
+	struct cgroup_subsys_state *root = init_css_set.subsys[cram_cgrp_id];
+
+	return css_cram(css_next_descendant_pre(prev ? &prev->css : NULL, root));
+}
+
+static u64 cram_current_read(struct cgroup_subsys_state *css, struct cftype *cft)
+{
+	return (u64)page_counter_read(&css_cram(css)->resident) * PAGE_SIZE;
+}
+
+static int cram_peak_open(struct kernfs_open_file *of)
+{
+	of_peak(of)->value = CRAM_PEAK_UNSET;
+	return 0;
+}
+
+static void cram_peak_release(struct kernfs_open_file *of)
+{
+	struct cram_cgroup *cg = css_cram(of_css(of));
+	struct cgroup_of_peak *ofp = of_peak(of);
+
+	if (ofp->value == CRAM_PEAK_UNSET)
+		return;
+	spin_lock(&cg->peaks_lock);
+	list_del(&ofp->list);
+	spin_unlock(&cg->peaks_lock);
+}
+
+static int cram_peak_show(struct seq_file *sf, void *v)
+{
+	struct page_counter *resident = &css_cram(seq_css(sf))->resident;
+	u64 peak = READ_ONCE(of_peak(sf->private)->value);
+
+	if (peak == CRAM_PEAK_UNSET)
+		peak = READ_ONCE(resident->watermark);
+	else
+		peak = max(peak, (u64)READ_ONCE(resident->local_watermark));
+
+	seq_printf(sf, "%llu\n", peak * PAGE_SIZE);
+	return 0;
+}
+
+/* Any write resets the peak for this open file, as with memory.peak */
+static ssize_t cram_peak_write(struct kernfs_open_file *of, char *buf,
+			       size_t nbytes, loff_t off)
+{
+	struct cram_cgroup *cg = css_cram(of_css(of));
+	struct cgroup_of_peak *peer, *ofp = of_peak(of);
+	unsigned long usage;
+
+	spin_lock(&cg->peaks_lock);
+	usage = page_counter_read(&cg->resident);
+	WRITE_ONCE(cg->resident.local_watermark, usage);
+
+	list_for_each_entry(peer, &cg->peaks, list)
+		if (usage > peer->value)
+			WRITE_ONCE(peer->value, usage);
+
+	if (ofp->value == CRAM_PEAK_UNSET)
+		list_add(&ofp->list, &cg->peaks);
+	WRITE_ONCE(ofp->value, usage);
+	spin_unlock(&cg->peaks_lock);
+
+	return nbytes;
+}
+
+static int cram_max_show(struct seq_file *sf, void *v)
+{
+	unsigned long max = READ_ONCE(css_cram(seq_css(sf))->resident.max);
+
+	if (max == PAGE_COUNTER_MAX)
+		seq_puts(sf, "max\n");
+	else
+		seq_printf(sf, "%llu\n", (u64)max * PAGE_SIZE);
+	return 0;
+}
+
+/*
+ * "max", or decimal digits and at most one of K, M and G. Stricter than
+ * memparse(), for which "0x" and "99999999999999999999" are numbers.
+ */
+static int cram_parse_bytes(char *buf, unsigned long *nr_pages)
+{
+	size_t len = strlen(buf);
+	unsigned int shift = 0;
+	u64 bytes;
+
+	if (!strcmp(buf, "max")) {
+		*nr_pages = PAGE_COUNTER_MAX;
+		return 0;
+	}
+	if (!isdigit(*buf))
+		return -EINVAL;
+
+	switch (toupper(buf[len - 1])) {
+	case 'G':
+		shift += 10;
+		fallthrough;
+	case 'M':
+		shift += 10;
+		fallthrough;
+	case 'K':
+		shift += 10;
+		buf[len - 1] = '\0';
+	}
+	if (kstrtou64(buf, 10, &bytes) || bytes > U64_MAX >> shift)
+		return -EINVAL;
+	*nr_pages = min_t(u64, (bytes << shift) >> PAGE_SHIFT, PAGE_COUNTER_MAX);
+	return 0;
+}
+
+static ssize_t cram_max_write(struct kernfs_open_file *of, char *buf,
+			      size_t nbytes, loff_t off)
+{
+	struct cram_cgroup *cg = css_cram(of_css(of));
+	int retries = CRAM_EVICT_RETRIES;
+	unsigned long max;
+	int err;
+
+	err = cram_parse_bytes(strstrip(buf), &max);
+	if (err)
+		return err;
+
+	xchg(&cg->resident.max, max);
+	if (of->file->f_flags & O_NONBLOCK)
+		return nbytes;
+
+	while (retries && READ_ONCE(cg->resident.max) == max) {
+		unsigned long usage = page_counter_read(&cg->resident);
+
+		/* cgroup_rmdir() waits for us with cgroup_mutex held */
+		if (usage <= max || signal_pending(current) ||
+		    css_is_dying(&cg->css))
+			break;
+
+		if (!cram_evict_cgroup(cg, usage - max)) {
+			retries--;
+			schedule_timeout_interruptible(HZ / 100);
+		}
+	}
+	return nbytes;
+}
+
+static int cram_nodes_show(struct seq_file *sf, void *v)
+{
+	struct cram_cgroup *cg = css_cram(seq_css(sf));
+
+	mutex_lock(&cram_nodes_lock);
+	if (!cg->nodes_all && nodes_empty(cg->nodes))
+		seq_puts(sf, "none\n");
+	else if (cg->nodes_all)
+		seq_puts(sf, "\n");
+	else
+		seq_printf(sf, "%*pbl\n", nodemask_pr_args(&cg->nodes));
+	mutex_unlock(&cram_nodes_lock);
+	return 0;
+}
+
+static void cram_update_allowed(struct cram_cgroup *top)
+{
+	struct cgroup_subsys_state *css;
+
+	lockdep_assert_held(&cram_nodes_lock);
+
+	rcu_read_lock();
+	css_for_each_descendant_pre(css, &top->css) {
+		struct cram_cgroup *cg = css_cram(css), *parent = cram_parent(cg);
+		nodemask_t allowed = parent ? parent->allowed : NODE_MASK_ALL;
+
+		if (!cg->nodes_all)
+			nodes_and(allowed, allowed, cg->nodes);
+		cg->allowed = allowed;
+	}
+	rcu_read_unlock();
+}
+
+static ssize_t cram_nodes_write(struct kernfs_open_file *of, char *buf,
+				size_t nbytes, loff_t off)
+{
+	struct cram_cgroup *cg = css_cram(of_css(of));
+	nodemask_t nodes = NODE_MASK_NONE;
+	bool all = false;
+
+	buf = strstrip(buf);
+	if (!*buf) {
+		all = true;
+	} else if (strcmp(buf, "none")) {
+		if (nodelist_parse(buf, nodes) || nodes_empty(nodes))
+			return -EINVAL;
+	}
+
+	mutex_lock(&cram_nodes_lock);
+	if (!nodes_subset(nodes, cram_nodes)) {
+		mutex_unlock(&cram_nodes_lock);
+		return -ENODEV;
+	}
+	cg->nodes = nodes;
+	cg->nodes_all = all;
+	cram_update_allowed(cg);
+	mutex_unlock(&cram_nodes_lock);
+	return nbytes;
+}
+
+static int cram_nodes_effective_show(struct seq_file *sf, void *v)
+{
+	struct cram_cgroup *cg = css_cram(seq_css(sf));
+	nodemask_t nodes;
+
+	nodes_and(nodes, cg->allowed, cram_nodes);
+	seq_printf(sf, "%*pbl\n", nodemask_pr_args(&nodes));
+	return 0;
+}
+
+#define CRAM_EVENT_NAME(upper, lower)	[CRAM_EVENT_##upper] = #lower,
+static const char * const cram_event_names[] = { CRAM_EVENTS(CRAM_EVENT_NAME) };
+
+static void cram_show_events(struct seq_file *sf, atomic64_t *events)
+{
+	int i;
+
+	for (i = 0; i < NR_CRAM_EVENTS; i++)
+		seq_printf(sf, "%s %lld\n", cram_event_names[i],
+			   atomic64_read(&events[i]));
+}
+
+static int cram_events_show(struct seq_file *sf, void *v)
+{
+	cram_show_events(sf, css_cram(seq_css(sf))->events);
+	return 0;
+}
+
+static int cram_events_local_show(struct seq_file *sf, void *v)
+{
+	cram_show_events(sf, css_cram(seq_css(sf))->events_local);
+	return 0;
+}
+
+static int cram_stat_show(struct seq_file *sf, void *v)
+{
+	struct cram_cgroup *cg = css_cram(seq_css(sf));
+	int i;
+
+	css_rstat_flush(&cg->css);
+	for (i = 0; i < NR_CRAM_STATS; i++)
+		seq_printf(sf, "%s %llu\n", cram_stat_names[i],
+			   READ_ONCE(cg->stat[i]));
+	seq_printf(sf, "readonly %llu\n",
+		   (u64)page_counter_read(&cg->resident) * PAGE_SIZE);
+	return 0;
+}
+
+static int cram_numa_stat_show(struct seq_file *sf, void *v)
+{
+	struct cram_cgroup *cg = css_cram(seq_css(sf));
+	int nid;
+
+	seq_puts(sf, "resident");
+	for_each_node_mask(nid, cram_nodes)
+		seq_printf(sf, " N%d=%llu", nid,
+			   (u64)cram_cgroup_resident(cg, nid) * PAGE_SIZE);
+	seq_putc(sf, '\n');
+	return 0;
+}
+
+static struct cgroup_subsys_state *
+cram_css_alloc(struct cgroup_subsys_state *parent_css)
+{
+	struct cram_cgroup *parent = css_cram(parent_css), *cg;
+
+	cg = kzalloc(struct_size(cg, node_resident, nr_node_ids), GFP_KERNEL);
+	if (!cg)
+		return ERR_PTR(-ENOMEM);
+	cg->cpu = alloc_percpu(struct cram_cgroup_cpu);
+	if (!cg->cpu)
+		goto free;
+
+	INIT_LIST_HEAD(&cg->owners);
+	INIT_LIST_HEAD(&cg->peaks);
+	spin_lock_init(&cg->peaks_lock);
+	page_counter_init(&cg->resident, parent ? &parent->resident : NULL, false);
+	cg->nodes_all = true;
+	cg->allowed = parent ? parent->allowed : NODE_MASK_ALL;
+
+	/* The id is taken here and not in css_online, which cannot fail well */
+	cg->owner = cram_owner_create(cg, &cg->owners);
+	if (IS_ERR(cg->owner))
+		goto free_cpu;
+	return &cg->css;
+
+free_cpu:
+	free_percpu(cg->cpu);
+free:
+	kfree(cg);
+	return ERR_PTR(-ENOMEM);
+}
+
+static int cram_css_online(struct cgroup_subsys_state *css)
+{
+	struct cram_cgroup *cg = css_cram(css), *parent = cram_parent(cg);
+
+	/* cram.nodes of the parent may have been written since css_alloc */
+	mutex_lock(&cram_nodes_lock);
+	if (parent)
+		cg->allowed = parent->allowed;
+	mutex_unlock(&cram_nodes_lock);
+	return 0;
+}
+
+static void cram_css_offline(struct cgroup_subsys_state *css)
+{
+	struct cram_cgroup *cg = css_cram(css), *parent = cram_parent(cg);
+
+	cram_owners_reparent(&cg->owners, &parent->owners, parent);
+	cram_owner_put(cg->owner, 1);
+}
+
+static void cram_css_free(struct cgroup_subsys_state *css)
+{
+	struct cram_cgroup *cg = css_cram(css);
+
+	free_percpu(cg->cpu);
+	kfree(cg);
+}
+
+static void cram_css_rstat_flush(struct cgroup_subsys_state *css, int cpu)
+{
+	struct cram_cgroup *cg = css_cram(css), *parent = cram_parent(cg);
+	struct cram_cgroup_cpu *c = per_cpu_ptr(cg->cpu, cpu);
+	int i;
+
+	for (i = 0; i < NR_CRAM_STATS; i++) {
+		u64 now = READ_ONCE(c->stat[i]);
+		u64 delta = now - c->flushed[i] + cg->pending[i];
+
+		c->flushed[i] = now;
+		cg->pending[i] = 0;
+		cg->stat[i] += delta;
+		if (parent)
+			parent->pending[i] += delta;
+	}
+}
+
+static struct cftype cram_files[] = {
+	{
+		.name = "nodes",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = cram_nodes_show,
+		.write = cram_nodes_write,
+	},
+	{
+		.name = "nodes.effective",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = cram_nodes_effective_show,
+	},
+	{
+		.name = "max",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = cram_max_show,
+		.write = cram_max_write,
+	},
+	{
+		.name = "current",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.read_u64 = cram_current_read,
+	},
+	{
+		.name = "peak",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.open = cram_peak_open,
+		.release = cram_peak_release,
+		.seq_show = cram_peak_show,
+		.write = cram_peak_write,
+	},
+	{
+		.name = "events",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.file_offset = offsetof(struct cram_cgroup, events_file),
+		.seq_show = cram_events_show,
+	},
+	{
+		.name = "events.local",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.file_offset = offsetof(struct cram_cgroup, events_local_file),
+		.seq_show = cram_events_local_show,
+	},
+	{
+		.name = "stat",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = cram_stat_show,
+	},
+	{
+		.name = "numa_stat",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = cram_numa_stat_show,
+	},
+	{ }	/* terminate */
+};
+
+struct cgroup_subsys cram_cgrp_subsys = {
+	.css_alloc	= cram_css_alloc,
+	.css_online	= cram_css_online,
+	.css_offline	= cram_css_offline,
+	.css_free	= cram_css_free,
+	.css_rstat_flush = cram_css_rstat_flush,
+	.dfl_cftypes	= cram_files,
+	.depends_on	= 1 << memory_cgrp_id,
+};

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * How much room a node has for certain.
+ *
+ * A device answers how many cells are free, but by the time the answer is here
+ * more pages may have been copied to it. Two counters close the gap: @begun
+ * counts pages before they are copied, @done after the copy has ended and its
+ * lines were written back. A reading takes @done first and asks the device
+ * then, so every page that the answer may not cover is among the
+ * begun - done0 that came since, and each of them takes cells_per_page at
+ * worst:
+ *
+ *	free >= physical_free - cells_per_page * (begun - done0)
+ *
+ * Admission of one more page has to keep that above the reserve. All that is
+ * on the right but @begun is known when the reading ends, so it is folded into
+ * one number, the value that @begun may reach:
+ *
+ *	limit = done0 + (physical_free - reserve) / cells_per_page
+ *
+ * and the paths from reclaim compare two words. The promise of the driver that
+ * cells of a page that is not stored to never grow does the rest.
+ *
+ * A reading is a lease: it is believed for lease_ms from its *start*, because
+ * it is from then on that things may have happened that it does not know. When
+ * it runs out, admission closes by itself, without the device or a thread.
+ */
+#include <linux/freezer.h>
+#include <linux/jiffies.h>
+#include <linux/kthread.h>
+#include <linux/libnvdimm.h>
+#include <linux/math64.h>
+#include <linux/mm.h>
+
+#include <trace/events/cram.h>
+
+#include "internal.h"
+
+/*
+ * Asking more often than this does not help: the answer of a slow device
+ * (50 ms for a compressing one that is catching up) would not change.
+ */
+#define CRAM_EARLY_MS		20
+
+/**
+ * cram_take_reading - ask the device for its capacity
+ * @cn: the node
+ *
+ * Context: process; sleeps for as long as the driver does.
+ * Return: 0, or the driver's errno, with what was known before still standing
+ * until the lease ends.
+ */
+int cram_take_reading(struct cram_node *cn)
+{
+	struct cram_reading r = {};
+	unsigned long start;
+	u64 done0, spare, limit;
+	int err;
+
+	guard(mutex)(&cn->reading_mutex);
+
+	start = jiffies;
+	done0 = atomic64_read(&cn->done);
+	/* Pairs with cram_done(): what it counted, the device has */
+	smp_mb();
+
+	err = cn->desc.ops->read_capacity(cn, &r);
+	if (err) {
+		trace_cram_reading(cn->nid, err, 0, done0, READ_ONCE(cn->limit));
+		return err;
+	}
+
+	spin_lock(&cn->reading_lock);
+	cn->reading = r;
+	cn->done0 = done0;
+	spin_unlock(&cn->reading_lock);
+
+	spare = r.physical_free > cn->reserve ? r.physical_free - cn->reserve : 0;
+	limit = done0 + div_u64(spare, cn->desc.cells_per_page);
+	WRITE_ONCE(cn->limit, limit);
+	WRITE_ONCE(cn->lease_end, start + msecs_to_jiffies(READ_ONCE(cn->lease_ms)));
+	trace_cram_reading(cn->nid, 0, r.physical_free, done0, limit);
+	return 0;
+}
+
+/**
+ * cram_node_open - may pages be demoted to this node?
+ * @cn: the node
+ *
+ * Context: any.
+ */
+bool cram_node_open(struct cram_node *cn)
+{
+	return !READ_ONCE(cn->offline) &&
+	       time_before(jiffies, READ_ONCE(cn->lease_end));
+}
+
+/**
+ * cram_node_state - the word for nodeN/cram/state
+ * @cn: the node
+ */
+const char *cram_node_state(struct cram_node *cn)
+{
+	if (READ_ONCE(cn->offline))
+		return "offline";
+	return cram_node_open(cn) ? "open" : "lost";
+}
+
+/**
+ * cram_has_room - is there proven room for pages now?
+ * @cn: the node
+ * @nr: how many
+ *
+ * A hint for whoever has to decide whether to try at all. Context: any.
+ */
+bool cram_has_room(struct cram_node *cn, unsigned long nr)
+{
+	return atomic64_read(&cn->begun) + nr <= READ_ONCE(cn->limit);
+}
+
+/**
+ * cram_admit - count one more page as begun, if there is proven room for it
+ * @cn: the node
+ *
+ * The caller says cram_done() whatever becomes of the copy.
+ *
+ * Context: any. Return: false when there is no room; an early reading has been
+ * asked for.
+ */
+bool cram_admit(struct cram_node *cn)
+{
+	s64 begun = atomic64_read(&cn->begun);
+
+	do {
+		if (begun >= READ_ONCE(cn->limit)) {
+			cram_want_reading(cn);
+			return false;
+		}
+	} while (!atomic64_try_cmpxchg(&cn->begun, &begun, begun + 1));
+
+	return true;
+}
+
+/**
+ * cram_unadmit - take cram_admit() back
+ * @cn: the node
+ *
+ * Only when no page was allocated, so that nothing can have been stored.
+ */
+void cram_unadmit(struct cram_node *cn)
+{
+	atomic64_dec(&cn->begun);
+}
+
+/**
+ * cram_write_back - nothing more is stored to this page for now
+ * @cn: the node
+ * @pfn: a page admitted before, copied to, or not when the migration failed
+ *
+ * What the CPU has in its cache the device has not counted: write it back
+ * before the copy counts as done. Context: any, the page is the caller's.
+ */
+void cram_write_back(struct cram_node *cn, unsigned long pfn)
+{
+	arch_wb_cache_pmem(page_address(pfn_to_page(pfn)), PAGE_SIZE);
+	pmem_wmb();
+	if (cn->desc.ops->stored)
+		cn->desc.ops->stored(cn, pfn, 1);
+}
+
+/**
+ * cram_done - the copy that cram_admit() has counted is over
+ * @cn: the node, which an unregistration may take away as soon as this is said
+ *
+ * After cram_write_back(): the lines are out before @done says so, see
+ * cram_take_reading(). Context: any.
+ */
+void cram_done(struct cram_node *cn)
+{
+	smp_mb__before_atomic();
+	atomic64_inc(&cn->done);
+}
+
+/**
+ * cram_last_reading - what is known about a node's capacity
+ * @cn: the node
+ * @bound: set to the bytes of cells that are free at least, 0 when nothing is
+ *	known for certain; may be NULL
+ *
+ * Context: process. Return: the last answer of the device.
+ */
+struct cram_reading cram_last_reading(struct cram_node *cn, u64 *bound)
+{
+	struct cram_reading r;
+	u64 unsure;
+
+	spin_lock(&cn->reading_lock);
+	r = cn->reading;
+	unsure = cn->desc.cells_per_page * (atomic64_read(&cn->begun) - cn->done0);
+	spin_unlock(&cn->reading_lock);
+
+	if (bound)
+		*bound = time_before(jiffies, READ_ONCE(cn->lease_end)) &&
+			 r.physical_free > unsure ? r.physical_free - unsure : 0;
+	return r;
+}
+
+/**
+ * cram_want_reading - have the device asked soon
+ * @cn: the node
+ *
+ * Context: any.
+ */
+void cram_want_reading(struct cram_node *cn)
+{
+	if (!READ_ONCE(cn->early)) {
+		WRITE_ONCE(cn->early, true);
+		wake_up(&cn->wait);
+	}
+}
+
+static void cram_tell_state(struct cram_node *cn, int err)
+{
+	bool lease = time_before(jiffies, READ_ONCE(cn->lease_end));
+
+	if (lease == cn->had_lease)
+		return;
+
+	cn->had_lease = lease;
+	trace_cram_node_state(cn->nid, cram_node_state(cn));
+	if (lease)
+		pr_info_ratelimited("cram: node %d (%s) answers again\n",
+				    cn->nid, cn->desc.name);
+	else
+		pr_warn_ratelimited("cram: node %d (%s) is lost: no reading for %u ms (%d)\n",
+				    cn->nid, cn->desc.name, cn->lease_ms, err);
+}
+
+/**
+ * cramd - the thread of a node: renews the lease and trims
+ * @data: the node
+ *
+ * Reads at a third of the lease, so that two answers may fail, and earlier
+ * when somebody was refused.
+ */
+int cramd(void *data)
+{
+	struct cram_node *cn = data;
+
+	while (!kthread_should_stop()) {
+		int err;
+
+		WRITE_ONCE(cn->early, false);
+		cram_trim(cn);
+		err = cram_take_reading(cn);
+		cram_tell_state(cn, err);
+		cram_reading_ended();
+		if (READ_ONCE(cn->reap))
+			cram_reap(cn);
+
+		schedule_timeout_idle(msecs_to_jiffies(CRAM_EARLY_MS));
+		wait_event_interruptible_timeout(cn->wait,
+			READ_ONCE(cn->early) || kthread_should_stop(),
+			msecs_to_jiffies(READ_ONCE(cn->lease_ms)) / 3);
+	}
+	return 0;
+}

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * cram: the registry of nodes, and where a page's residency begins and ends.
+ *
+ * Drivers call cram_register_node() for a private node of theirs. From then on
+ * reclaim may demote pages to it (demote.c), faults take them back (fault.c),
+ * a thread asks the device for its capacity (capacity.c) and gives it back
+ * what was freed (trim.c), and pages are moved off on request (evict.c). The
+ * books of the cgroups are in kernel/cgroup/cram.c.
+ *
+ * Nothing in here is ever called from outside for a page of another node.
+ */
+#include <linux/init.h>
+#include <linux/kthread.h>
+#include <linux/memcontrol.h>
+#include <linux/memory_hotplug.h>
+#include <linux/private_node.h>
+#include <linux/slab.h>
+
+#include "../internal.h"
+#include "internal.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/cram.h>
+
+/* Half a second of silence is survived, see the lease in capacity.c */
+#define CRAM_LEASE_MS_DEFAULT	1000
+
+/*
+ * Cells that admission leaves alone: what a driver's metadata and rounding may
+ * be off by, and what makes the device's own watermarks meaningful. 1/64 of
+ * the physical size.
+ */
+#define CRAM_RESERVE_SHIFT	6
+
+DEFINE_STATIC_KEY_FALSE(cram_key);
+
+/* Nodes whose pages have slots; a node leaves when its last slot is EMPTY */
+nodemask_t cram_nodes;
+
+static struct cram_node *cram_node_table[MAX_NUMNODES];
+DEFINE_MUTEX(cram_nodes_mutex);
+
+/**
+ * cram_node_get - the cram node with this node id
+ * @nid: in the range of node ids
+ *
+ * Returns NULL when there is none. The caller holds RCU, cram_nodes_mutex, or
+ * a page with a slot on that node, which keeps it from going away.
+ */
+struct cram_node *cram_node_get(int nid)
+{
+	return READ_ONCE(cram_node_table[nid]);
+}
+
+void *cram_node_priv(const struct cram_node *cn)
+{
+	return cn->desc.priv;
+}
+EXPORT_SYMBOL_GPL(cram_node_priv);
+
+int cram_node_nid(const struct cram_node *cn)
+{
+	return cn->nid;
+}
+EXPORT_SYMBOL_GPL(cram_node_nid);
+
+/**
+ * cram_slot_reserve - a page was allocated for a copy
+ * @cn: the node
+ * @pfn: the page
+ * @owner: who has been charged for it, referenced
+ */
+void cram_slot_reserve(struct cram_node *cn, unsigned long pfn,
+		       struct cram_owner *owner)
+{
+	u32 *slot = cram_slot(cn, pfn);
+
+	if (cram_slot_state(READ_ONCE(*slot)) == CRAM_FREED)
+		atomic_long_dec(&cn->freed);
+	WRITE_ONCE(*slot, owner->id | CRAM_RESERVED);
+}
+
+/**
+ * cram_slot_freed - nobody uses the page any more, give the charge back
+ * @cn: the node
+ * @pfn: a page whose slot is RESERVED or RESIDENT
+ *
+ * Context: any.
+ */
+void cram_slot_freed(struct cram_node *cn, unsigned long pfn)
+{
+	u32 *slot = cram_slot(cn, pfn);
+	u32 id = cram_slot_owner(READ_ONCE(*slot));
+	struct cram_owner *owner;
+
+	WRITE_ONCE(*slot, CRAM_FREED);
+	atomic_long_inc(&cn->freed);
+
+	rcu_read_lock();
+	owner = cram_owner_lookup(id);
+	if (!WARN_ON_ONCE(!owner)) {
+		cram_cgroup_uncharge(rcu_dereference(owner->cg), cn->nid, 1);
+		cram_owner_put(owner, 1);
+	}
+	rcu_read_unlock();
+}
+
+static void cram_end_residency(struct cram_node *cn, struct folio *folio)
+{
+	unsigned long pfn = folio_pfn(folio);
+
+	if (WARN_ON_ONCE(cram_slot_state(READ_ONCE(*cram_slot(cn, pfn))) !=
+			 CRAM_RESIDENT))
+		return;
+
+	lruvec_stat_mod_folio(folio, NR_CRAM, -folio_nr_pages(folio));
+	cram_slot_freed(cn, pfn);
+	/* Last: with this the node may go */
+	atomic_long_dec(&cn->resident);
+}
+
+/* Who pays for @folio, for counting. RCU. */
+static struct cram_cgroup *cram_payer(struct cram_node *cn, struct folio *folio)
+{
+	struct cram_owner *owner;
+
+	owner = cram_owner_lookup(cram_slot_owner(READ_ONCE(*cram_slot(cn, folio_pfn(folio)))));
+	return owner ? rcu_dereference(owner->cg) : NULL;
+}
+
+static void cram_count_page(struct cram_node *cn, struct folio *folio,
+			    enum cram_stat item)
+{
+	struct cram_cgroup *cg;
+
+	rcu_read_lock();
+	cg = cram_payer(cn, folio);
+	if (cg)
+		cram_count(cg, item, 1);
+	rcu_read_unlock();
+	trace_cram_page(cn->nid, folio_pfn(folio),
+			cram_slot_owner(READ_ONCE(*cram_slot(cn, folio_pfn(folio)))),
+			item);
+}
+
+void __cram_migrate_folio(struct folio *old, struct folio *new, bool forced)
+{
+	bool from = folio_is_cram(old), to = folio_is_cram(new);
+	struct cram_node *cn;
+
+	/* Nothing allocates there but demotion, which takes no resident page */
+	VM_WARN_ON_ONCE_FOLIO(from && to, old);
+
+	if (from) {
+		cn = cram_node_get(folio_nid(old));
+		cram_count_page(cn, old, forced ? CRAM_STAT_PROMOTE_FORCED :
+						  CRAM_STAT_PROMOTE_RECLAIM);
+		cram_end_residency(cn, old);
+	}
+	if (to) {
+		u32 *slot;
+
+		cn = cram_node_get(folio_nid(new));
+		slot = cram_slot(cn, folio_pfn(new));
+		if (WARN_ON_ONCE(cram_slot_state(*slot) != CRAM_RESERVED))
+			return;
+		cram_write_back(cn, folio_pfn(new));
+		WRITE_ONCE(*slot, cram_slot_owner(*slot) | CRAM_RESIDENT);
+		atomic_long_inc(&cn->resident);
+		cram_done(cn);
+		lruvec_stat_mod_folio(new, NR_CRAM, folio_nr_pages(new));
+		cram_count_page(cn, new, CRAM_STAT_DEMOTE);
+	}
+}
+
+void __cram_uncharge_folio(struct folio *folio)
+{
+	cram_end_residency(cram_node_get(folio_nid(folio)), folio);
+}
+
+void __cram_promoted_write(struct folio *folio)
+{
+	cram_count_page(cram_node_get(folio_nid(folio)), folio,
+			CRAM_STAT_PROMOTE_WRITE);
+}
+
+static bool cram_slots_empty(struct cram_node *cn)
+{
+	return !atomic_long_read(&cn->resident) &&
+	       atomic64_read(&cn->begun) == atomic64_read(&cn->done);
+}
+
+static void cram_node_free(struct cram_node *cn)
+{
+	kvfree(cn->slots);
+	kfree(cn);
+}
+
+static struct cram_node *cram_node_alloc(int nid, const struct cram_node_desc *desc)
+{
+	struct pglist_data *pgdat = NODE_DATA(nid);
+	struct cram_node *cn;
+
+	cn = kzalloc_obj(*cn);
+	if (!cn)
+		return NULL;
+
+	cn->nid = nid;
+	cn->start_pfn = pgdat->node_start_pfn;
+	cn->nr_slots = pgdat->node_spanned_pages;
+	cn->desc = *desc;
+	cn->lease_ms = CRAM_LEASE_MS_DEFAULT;
+	cn->lease_end = jiffies;
+	mutex_init(&cn->reading_mutex);
+	spin_lock_init(&cn->reading_lock);
+	init_waitqueue_head(&cn->wait);
+
+	cn->slots = kvcalloc(cn->nr_slots, sizeof(*cn->slots), GFP_KERNEL);
+	if (!cn->slots) {
+		kfree(cn);
+		return NULL;
+	}
+	return cn;
+}
+
+/**
+ * cram_register_node - make a private node usable for compressed pages
+ * @nid: a private node, its memory online and nothing of it allocated
+ * @desc: what the driver says about it; copied
+ *
+ * Takes the first reading, and starts to demote when that proves room.
+ *
+ * Context: process, may sleep; the driver's ops may be called before it
+ * returns.
+ * Return: the node, or an ERR_PTR: -EINVAL for a node that is not private or a
+ * description that is not complete, -EEXIST when it is registered already,
+ * -EOPNOTSUPP where anonymous memory is not accounted to cgroups at all,
+ * -ENOMEM, or what the first reading failed with.
+ */
+struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc)
+{
+	struct cram_node *cn;
+	int err;
+
+	if (!desc || !desc->ops || !desc->ops->read_capacity || !desc->name ||
+	    desc->cells_per_page < PAGE_SIZE || !node_is_private(nid))
+		return ERR_PTR(-EINVAL);
+	if (mem_cgroup_disabled())
+		return ERR_PTR(-EOPNOTSUPP);
+
+	guard(mutex)(&cram_nodes_mutex);
+	if (cram_node_get(nid))
+		return ERR_PTR(-EEXIST);
+
+	cn = cram_node_alloc(nid, desc);
+	if (!cn)
+		return ERR_PTR(-ENOMEM);
+
+	/* The first answer says how large the reserve is, the second counts */
+	err = cram_take_reading(cn);
+	if (err)
+		goto free;
+	cn->reserve = cram_last_reading(cn, NULL).physical >> CRAM_RESERVE_SHIFT;
+	err = cram_take_reading(cn);
+	if (err)
+		goto free;
+	cn->had_lease = true;
+
+	cn->cramd = kthread_create_on_node(cramd, cn, NUMA_NO_NODE, "cramd/%d", nid);
+	if (IS_ERR(cn->cramd)) {
+		err = PTR_ERR(cn->cramd);
+		goto free;
+	}
+
+	WRITE_ONCE(cram_node_table[nid], cn);
+	err = cram_node_sysfs_add(cn);
+	if (err) {
+		WRITE_ONCE(cram_node_table[nid], NULL);
+		kthread_stop(cn->cramd);
+		goto free;
+	}
+
+	node_set(nid, cram_nodes);
+	static_branch_inc(&cram_key);
+	wake_up_process(cn->cramd);
+
+	pr_info("cram: node %d (%s): %lu MiB logical, %llu MiB physical\n", nid,
+		cn->desc.name, cn->nr_slots >> (20 - PAGE_SHIFT),
+		cram_last_reading(cn, NULL).physical >> 20);
+	return cn;
+
+free:
+	cram_node_free(cn);
+	return ERR_PTR(err);
+}
+EXPORT_SYMBOL_GPL(cram_register_node);
+
+/**
+ * cram_unregister_node - drain a node and forget it
+ * @cn: from cram_register_node()
+ *
+ * All or nothing: on success no page of the node is in use, its cells are
+ * given back, and the driver's ops are not called any more.
+ *
+ * Context: process, may sleep for as long as pages can be moved.
+ * Return: 0, or -EBUSY when pages could not be moved off, with the node as
+ * usable as it was.
+ */
+int cram_unregister_node(struct cram_node *cn)
+{
+	bool was_offline;
+	int retries = 5;
+
+	guard(mutex)(&cram_nodes_mutex);
+	was_offline = cn->offline;
+	WRITE_ONCE(cn->offline, true);
+	/* Whoever has admitted a page by the old value lets go of RCU first */
+	synchronize_rcu();
+
+	while (!cram_slots_empty(cn)) {
+		cram_evict(NULL, cn->nid, ULONG_MAX);
+		if (cram_slots_empty(cn))
+			break;
+		if (!retries-- || signal_pending(current)) {
+			WRITE_ONCE(cn->offline, was_offline);
+			return -EBUSY;
+		}
+		schedule_timeout_interruptible(HZ / 10);
+	}
+
+	kthread_stop(cn->cramd);
+	while (atomic_long_read(&cn->freed) && cram_trim(cn))
+		cond_resched();
+
+	cram_node_sysfs_remove(cn);
+	node_clear(cn->nid, cram_nodes);
+	static_branch_dec(&cram_key);
+	WRITE_ONCE(cram_node_table[cn->nid], NULL);
+	synchronize_rcu();
+	pr_info("cram: node %d (%s) is gone\n", cn->nid, cn->desc.name);
+	cram_node_free(cn);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(cram_unregister_node);

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * From reclaim to a cram node: choose, admit, allocate, migrate.
+ *
+ * shrink_folio_list() offers each cold anonymous folio that it would write to
+ * swap. What looks admissible is collected and migrated at the end of the
+ * pass; what could not be admitted after all is handed back and goes to swap
+ * in the same pass. Reclaim never waits here: not for the device, not for a
+ * lock of the engine.
+ *
+ * The rules of admission, in their order, each with a counter of its own name:
+ * refuse_off, refuse_memcg, refuse_right, refuse_max, refuse_state,
+ * refuse_room, and last refuse_page.
+ */
+#include <linux/cgroup.h>
+#include <linux/mm.h>
+#include <linux/huge_mm.h>
+#include <linux/memcontrol.h>
+#include <linux/migrate.h>
+#include <linux/mmzone.h>
+#include <linux/numa.h>
+#include <linux/oom.h>
+#include <linux/private_node.h>
+#include <linux/rmap.h>
+#include <linux/swap.h>
+
+#include <trace/events/cram.h>
+
+#include "../internal.h"
+#include "../swap.h"
+#include "internal.h"
+
+bool cram_enabled = true;
+
+/*
+ * Find the nearest node that would take @nr pages of @cg from @src_nid, or say
+ * in @why what stands against it. RCU.
+ */
+static struct cram_node *cram_target(struct cram_cgroup *cg, int src_nid,
+				     unsigned long nr, enum cram_stat *why)
+{
+	struct cram_node *cn, *best = NULL;
+	int nid, best_distance = INT_MAX;
+
+	*why = CRAM_STAT_REFUSE_OFF;
+	if (!READ_ONCE(cram_enabled))
+		return NULL;
+
+	*why = CRAM_STAT_REFUSE_MEMCG;
+	if (!cg || !cgroup_subsys_on_dfl(memory_cgrp_subsys))
+		return NULL;
+
+	/*
+	 * The rule that fails last is the one to tell: a node that lacks only
+	 * room says more than another that is not even permitted.
+	 */
+	*why = CRAM_STAT_REFUSE_RIGHT;
+	for_each_node_mask(nid, cram_nodes) {
+		int distance = src_nid == NUMA_NO_NODE ? 0 :
+						 node_distance(src_nid, nid);
+
+		cn = cram_node_get(nid);
+		if (!cn || !cram_cgroup_node_allowed(cg, nid))
+			continue;
+		if (!cram_node_open(cn)) {
+			if (*why == CRAM_STAT_REFUSE_RIGHT)
+				*why = CRAM_STAT_REFUSE_STATE;
+			continue;
+		}
+		if (!cram_has_room(cn, nr)) {
+			cram_want_reading(cn);
+			*why = CRAM_STAT_REFUSE_ROOM;
+			continue;
+		}
+		if (distance < best_distance) {
+			best = cn;
+			best_distance = distance;
+		}
+	}
+	if (*why != CRAM_STAT_REFUSE_RIGHT || best) {
+		if (cram_cgroup_full(cg, nr)) {
+			*why = CRAM_STAT_REFUSE_MAX;
+			return NULL;
+		}
+	}
+	return best;
+}
+
+static void cram_refuse(struct cram_cgroup *cg, int src_nid, unsigned long nr,
+			enum cram_stat why)
+{
+	trace_cram_refuse(src_nid, nr, why);
+	cram_count(cg, why, nr);
+	if (why == CRAM_STAT_REFUSE_MAX)
+		cram_cgroup_event(cram_cgroup_full(cg, nr) ?: cg, CRAM_EVENT_MAX);
+}
+
+bool __cram_may_demote(struct mem_cgroup *memcg, int nid)
+{
+	enum cram_stat why;
+	bool may;
+
+	/* What is on a private node is not for reclaim to demote */
+	if (node_is_private(nid))
+		return false;
+
+	rcu_read_lock();
+	may = cram_target(cram_cgroup_of(memcg), nid, 1, &why);
+	rcu_read_unlock();
+	return may;
+}
+
+/* The machine's readings so far; an OOM killer in doubt waits for the next */
+static atomic_t cram_nr_readings;
+static DECLARE_WAIT_QUEUE_HEAD(cram_reading_wait);
+
+/* Longer than a reading of a healthy device takes, trim included */
+#define CRAM_OOM_WAIT		(HZ / 10)
+
+/**
+ * cram_reading_ended - more room may be proven than before
+ *
+ * Context: process.
+ */
+void cram_reading_ended(void)
+{
+	atomic_inc(&cram_nr_readings);
+	wake_up_all(&cram_reading_wait);
+}
+
+bool __cram_wait_for_room(struct mem_cgroup *memcg)
+{
+	enum cram_stat why;
+	int seen = atomic_read(&cram_nr_readings);
+	bool room;
+
+	rcu_read_lock();
+	room = cram_target(cram_cgroup_of(memcg), NUMA_NO_NODE, 1, &why);
+	rcu_read_unlock();
+	if (room || why != CRAM_STAT_REFUSE_ROOM)
+		return false;
+
+	/* The first to end may have begun before; the second has not */
+	wait_event_killable_timeout(cram_reading_wait,
+				    atomic_read(&cram_nr_readings) - seen >= 2,
+				    CRAM_OOM_WAIT);
+	rcu_read_lock();
+	room = cram_target(cram_cgroup_of(memcg), NUMA_NO_NODE, 1, &why);
+	rcu_read_unlock();
+	return room;
+}
+
+static int cram_oom_notify(struct notifier_block *nb, unsigned long action,
+			   void *freed)
+{
+	if (static_branch_unlikely(&cram_key) && __cram_wait_for_room(NULL))
+		*(unsigned long *)freed += 1;
+	return NOTIFY_OK;
+}
+
+static struct notifier_block cram_oom_nb = { .notifier_call = cram_oom_notify };
+
+static int __init cram_oom_init(void)
+{
+	return register_oom_notifier(&cram_oom_nb);
+}
+subsys_initcall(cram_oom_init);
+
+static bool cram_suitable(struct folio *folio)
+{
+	if (!folio_test_anon(folio) || !folio_test_swapbacked(folio) ||
+	    folio_test_ksm(folio) || folio_test_mlocked(folio) ||
+	    folio_test_writeback(folio) || folio_maybe_dma_pinned(folio) ||
+	    folio_is_private_node(folio) || folio_is_zone_device(folio))
+		return false;
+
+	return folio_memcg_charged(folio);
+}
+
+bool __cram_offer_folio(struct cram_offer *offer, struct folio *folio,
+			struct list_head *split_folios, unsigned long *nr_scanned)
+{
+	long nr = folio_nr_pages(folio);
+	struct cram_cgroup *cg;
+	enum cram_stat why;
+	bool may;
+
+	if (offer->closed || !cram_suitable(folio))
+		return false;
+
+	rcu_read_lock();
+	cg = cram_cgroup_of(folio_memcg(folio));
+	may = cram_target(cg, offer->src_nid, nr, &why);
+	if (!may)
+		cram_refuse(cg, offer->src_nid, nr, why);
+	rcu_read_unlock();
+	if (!may)
+		return false;
+
+	/* A copy in swap would be kept for a page that does not go there */
+	if (folio_test_swapcache(folio) && !folio_free_swap(folio))
+		return false;
+
+	if (folio_test_large(folio)) {
+		if (split_folio_to_list(folio, split_folios))
+			return false;
+		*nr_scanned -= nr - 1;
+	}
+
+	list_add(&folio->lru, &offer->folios);
+	folio_unlock(folio);
+	return true;
+}
+
+/*
+ * migrate_pages() asks for the page to copy to. All of admission happens here,
+ * before the copy: the charge, the count of pages begun, the page.
+ */
+static struct folio *cram_alloc_target(struct folio *src, unsigned long private)
+{
+	struct cram_offer *offer = (struct cram_offer *)private;
+	struct cram_cgroup *cg;
+	struct cram_owner *owner;
+	struct folio *dst = NULL;
+	struct cram_node *cn;
+	enum cram_stat why;
+
+	rcu_read_lock();
+	cg = cram_cgroup_of(folio_memcg(src));
+	cn = cram_target(cg, offer->src_nid, 1, &why);
+	if (!cn)
+		goto refuse;
+
+	/* A cgroup that just went offline: let the page go to swap this once */
+	owner = cram_cgroup_owner(cg);
+	why = CRAM_STAT_REFUSE_RIGHT;
+	if (!cram_owner_tryget(owner, 1))
+		goto refuse;
+
+	why = CRAM_STAT_REFUSE_MAX;
+	if (!cram_cgroup_try_charge(cg, cn->nid, 1))
+		goto put;
+
+	why = CRAM_STAT_REFUSE_ROOM;
+	if (!cram_admit(cn))
+		goto uncharge;
+
+	why = CRAM_STAT_REFUSE_PAGE;
+	dst = folio_alloc_private(cn->nid, 0, GFP_NOWAIT | __GFP_NOWARN);
+	if (!dst)
+		goto unadmit;
+	cram_slot_reserve(cn, folio_pfn(dst), owner);
+	if (cn->desc.ops->storing)
+		cn->desc.ops->storing(cn, folio_pfn(dst), 1);
+	rcu_read_unlock();
+	return dst;
+
+unadmit:
+	cram_unadmit(cn);
+uncharge:
+	cram_cgroup_uncharge(cg, cn->nid, 1);
+put:
+	cram_owner_put(owner, 1);
+refuse:
+	cram_refuse(cg, offer->src_nid, 1, why);
+	rcu_read_unlock();
+	return NULL;
+}
+
+/* ... and gives it back when the migration failed */
+static void cram_free_target(struct folio *dst, unsigned long private)
+{
+	struct cram_node *cn = cram_node_get(folio_nid(dst));
+	unsigned long pfn = folio_pfn(dst);
+
+	cram_write_back(cn, pfn);
+	cram_slot_freed(cn, pfn);
+	folio_put(dst);
+	cram_done(cn);
+}
+
+bool __cram_demote(struct cram_offer *offer, struct list_head *leftover,
+		   unsigned int *nr_reclaimed)
+{
+	unsigned int nr_succeeded = 0;
+
+	offer->closed = true;
+	migrate_pages(&offer->folios, cram_alloc_target, cram_free_target,
+		      (unsigned long)offer, MIGRATE_ASYNC, MR_DEMOTION,
+		      &nr_succeeded);
+	*nr_reclaimed += nr_succeeded;
+
+	if (list_empty(&offer->folios))
+		return false;
+	list_splice_init(&offer->folios, leftover);
+	return true;
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Inside the engine.
+ *
+ * A *slot* is one 32-bit word for each page of a cram node, in ordinary
+ * memory. It is the only truth about who pays for the page:
+ *
+ *	 31      27   26    24  23                       0
+ *	+----------+-----------+--------------------------+
+ *	|  unused  |   state   |        owner id          |
+ *	+----------+-----------+--------------------------+
+ *
+ *	EMPTY		the device holds no cells for the page
+ *	RESERVED	allocated and charged to the owner; the copy is under way
+ *	RESIDENT	a page of the owner's, mapped or about to be
+ *	FREED		nobody's, but the device may still hold cells for it
+ *
+ * EMPTY, FREED -> RESERVED	cram_alloc_target(), who has the page alone
+ * RESERVED -> RESIDENT		mem_cgroup_migrate(), both folios locked
+ * RESERVED -> FREED		cram_free_target(), the migration failed
+ * RESIDENT -> FREED		mem_cgroup_migrate() or uncharge_folio(), when the
+ *				last user of the page is gone
+ * FREED -> EMPTY		the trim worker, with the page isolated
+ *
+ * Each transition is made by the one context that has the page at that moment,
+ * so plain stores do; scanners read the slot, take a reference to the folio,
+ * and read the slot again.
+ *
+ * Locks, outermost first: cram_nodes_mutex (registry; process context),
+ * cram_node.reading_mutex (one reading at a time, over the driver's call),
+ * zone->lock, cram_owner_lock. The paths from reclaim and from page free take
+ * none of these: they use RCU, atomics and the slot.
+ */
+#ifndef _MM_CRAM_INTERNAL_H
+#define _MM_CRAM_INTERNAL_H
+
+#include <linux/cgroup_cram.h>
+#include <linux/cram.h>
+#include <linux/cram_hooks.h>
+#include <linux/kobject.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/vmstat.h>
+#include <linux/wait.h>
+
+#define CRAM_OWNER_BITS		24
+#define CRAM_OWNER_MASK		GENMASK(CRAM_OWNER_BITS - 1, 0)
+#define CRAM_STATE_MASK		GENMASK(CRAM_OWNER_BITS + 2, CRAM_OWNER_BITS)
+
+enum cram_slot_state {
+	CRAM_EMPTY	= 0 << CRAM_OWNER_BITS,
+	CRAM_RESERVED	= 1 << CRAM_OWNER_BITS,
+	CRAM_RESIDENT	= 2 << CRAM_OWNER_BITS,
+	CRAM_FREED	= 3 << CRAM_OWNER_BITS,
+};
+
+/*
+ * A command of a real device costs a mailbox round trip, so it should carry
+ * many ranges: 128 of 16 bytes fill a 2 KiB payload.
+ */
+#define CRAM_TRIM_RANGES	128
+
+/**
+ * struct cram_node - a private node that a driver has registered
+ * @nid: its node
+ * @start_pfn: the page of slot 0
+ * @nr_slots: pages that the node spans, holes included
+ * @slots: see above
+ * @desc: what the driver said
+ * @begun: pages whose copying to the node was admitted. Monotonic.
+ * @done: of these, pages whose copying has ended, one way or the other, and
+ *	whose lines were written back. Monotonic.
+ * @limit: @begun may not pass this; the one word in which the last reading
+ *	reaches the admission, see cram_take_reading()
+ * @lease_end: in jiffies; later the last reading is not believed any more
+ * @lease_ms: for how long a reading is believed, counted from its start
+ * @reserve: bytes of cells that admission leaves free
+ * @offline: by request, nothing new; see the state file
+ * @had_lease: what cramd saw last, so that each change is told once
+ * @early: somebody was refused for want of room, read again soon
+ * @resident: pages in RESIDENT
+ * @freed: pages in FREED
+ * @trimmed: ranges and pages given to the driver's trim. Only cramd writes.
+ * @trim_cursor: the slot where the next trim pass starts
+ * @trim_ranges: what one call of the driver's trim is given
+ * @trim_skip: passes to leave out, because the last one found its pages not
+ *	in the allocator: on their way there, or out of service for good
+ * @evict_cursor: the slot where the next eviction starts
+ * @reap: pages are being written to swap, cramd frees them
+ * @reading_mutex: held over the driver's read_capacity()
+ * @reading_lock: for @reading and @done0 together
+ * @reading: the last answer
+ * @done0: @done when it was asked for
+ * @cramd: the node's thread
+ * @wait: where it sleeps
+ * @kobj: nodeN/cram/ in sysfs
+ */
+struct cram_node {
+	int nid;
+	unsigned long start_pfn;
+	unsigned long nr_slots;
+	u32 *slots;
+	struct cram_node_desc desc;
+
+	atomic64_t begun;
+	atomic64_t done;
+	u64 limit;
+	unsigned long lease_end;
+	unsigned int lease_ms;
+	u64 reserve;
+	bool offline;
+	bool had_lease;
+	bool early;
+
+	atomic_long_t resident;
+	atomic_long_t freed;
+	struct {
+		u64 ranges;
+		u64 pages;
+	} trimmed;
+	unsigned long trim_cursor;
+	struct range trim_ranges[CRAM_TRIM_RANGES];
+	unsigned int trim_skip;
+	unsigned long evict_cursor;
+	bool reap;
+
+	struct mutex reading_mutex;
+	spinlock_t reading_lock;
+	struct cram_reading reading;
+	u64 done0;
+	struct task_struct *cramd;
+	wait_queue_head_t wait;
+	struct kobject *kobj;
+};
+
+extern bool cram_enabled;
+extern struct mutex cram_nodes_mutex;
+
+struct cram_node *cram_node_get(int nid);
+
+static inline u32 *cram_slot(struct cram_node *cn, unsigned long pfn)
+{
+	return &cn->slots[pfn - cn->start_pfn];
+}
+
+static inline u32 cram_slot_state(u32 slot)
+{
+	return slot & CRAM_STATE_MASK;
+}
+
+static inline u32 cram_slot_owner(u32 slot)
+{
+	return slot & CRAM_OWNER_MASK;
+}
+
+/* capacity.c */
+struct cram_reading cram_last_reading(struct cram_node *cn, u64 *bound);
+int cram_take_reading(struct cram_node *cn);
+bool cram_admit(struct cram_node *cn);
+void cram_unadmit(struct cram_node *cn);
+bool cram_has_room(struct cram_node *cn, unsigned long nr);
+bool cram_node_open(struct cram_node *cn);
+const char *cram_node_state(struct cram_node *cn);
+void cram_write_back(struct cram_node *cn, unsigned long pfn);
+void cram_done(struct cram_node *cn);
+void cram_want_reading(struct cram_node *cn);
+int cramd(void *data);
+
+void cram_slot_reserve(struct cram_node *cn, unsigned long pfn,
+		       struct cram_owner *owner);
+void cram_slot_freed(struct cram_node *cn, unsigned long pfn);
+
+/* trim.c */
+unsigned long cram_trim(struct cram_node *cn);
+
+/* demote.c */
+void cram_reading_ended(void);
+
+/* evict.c */
+void cram_reap(struct cram_node *cn);
+unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr);
+
+/* stat.c */
+void cram_count(struct cram_cgroup *cg, enum cram_stat item, long nr);
+
+/* sysfs.c */
+int cram_node_sysfs_add(struct cram_node *cn);
+void cram_node_sysfs_remove(struct cram_node *cn);
+
+/* verify.c */
+#ifdef CONFIG_CRAM_VERIFY
+extern unsigned long cram_disabled_hooks;
+
+static inline bool cram_hook_disabled(enum cram_hook hook)
+{
+	return test_bit(hook, &cram_disabled_hooks);
+}
+#else
+static inline bool cram_hook_disabled(enum cram_hook hook)
+{
+	return false;
+}
+#endif
+
+#endif /* _MM_CRAM_INTERNAL_H */

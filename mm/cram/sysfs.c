@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What an operator sees and sets: /sys/kernel/mm/cram/ for the machine and
+ * /sys/devices/system/node/nodeN/cram/ for a node. Described in
+ * Documentation/ABI/testing/sysfs-kernel-mm-cram.
+ */
+#include <linux/init.h>
+#include <linux/kobject.h>
+#include <linux/math64.h>
+#include <linux/mm.h>
+#include <linux/node.h>
+#include <linux/sysfs.h>
+
+#include "../internal.h"
+#include "internal.h"
+
+/* A lease shorter than a few of cramd's passes would be lost by itself */
+#define CRAM_LEASE_MS_MIN	100
+#define CRAM_LEASE_MS_MAX	60000
+
+/* The parent of nodeN/cram is nodeN; the files go before the node does */
+static struct cram_node *kobj_cram_node(struct kobject *kobj)
+{
+	return cram_node_get(kobj_to_dev(kobj->parent)->id);
+}
+
+#define CRAM_NODE_RO(_name, value)						\
+static ssize_t _name##_show(struct kobject *kobj, struct kobj_attribute *attr,	\
+			    char *buf)						\
+{										\
+	return sysfs_emit(buf, "%llu\n", (u64)(value)(kobj_cram_node(kobj)));	\
+}										\
+static struct kobj_attribute _name##_attr = __ATTR_RO(_name)
+
+static u64 cram_physical(struct cram_node *cn)
+{
+	return cram_last_reading(cn, NULL).physical;
+}
+
+static u64 cram_physical_free(struct cram_node *cn)
+{
+	return cram_last_reading(cn, NULL).physical_free;
+}
+
+static u64 cram_over_capacity(struct cram_node *cn)
+{
+	return cram_last_reading(cn, NULL).over_capacity;
+}
+
+static u64 cram_free_bound(struct cram_node *cn)
+{
+	u64 bound;
+
+	cram_last_reading(cn, &bound);
+	return bound;
+}
+
+static u64 cram_used(struct cram_node *cn)
+{
+	return (u64)atomic_long_read(&cn->resident) * PAGE_SIZE;
+}
+
+static u64 cram_logical(struct cram_node *cn)
+{
+	return (u64)NODE_DATA(cn->nid)->node_present_pages * PAGE_SIZE;
+}
+
+CRAM_NODE_RO(physical_bytes, cram_physical);
+CRAM_NODE_RO(physical_free_bytes, cram_physical_free);
+CRAM_NODE_RO(over_capacity, cram_over_capacity);
+CRAM_NODE_RO(free_bound_bytes, cram_free_bound);
+CRAM_NODE_RO(used_bytes, cram_used);
+CRAM_NODE_RO(logical_bytes, cram_logical);
+
+static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
+			  char *buf)
+{
+	return sysfs_emit(buf, "%s\n", cram_node_state(kobj_cram_node(kobj)));
+}
+static struct kobj_attribute state_attr = __ATTR_RO(state);
+
+/*
+ * Resident bytes by the bytes of cells in use, "3.12". Freed pages that were
+ * not trimmed yet are among the latter, so this is a little low after a burst
+ * of frees.
+ */
+static ssize_t ratio_show(struct kobject *kobj, struct kobj_attribute *attr,
+			  char *buf)
+{
+	struct cram_node *cn = kobj_cram_node(kobj);
+	struct cram_reading r = cram_last_reading(cn, NULL);
+	u64 cells = r.physical - min(r.physical, r.physical_free);
+	u64 percent = cells ? div64_u64(cram_used(cn) * 100, cells) : 0;
+
+	return sysfs_emit(buf, "%llu.%02llu\n", percent / 100, percent % 100);
+}
+static struct kobj_attribute ratio_attr = __ATTR_RO(ratio);
+
+static ssize_t lease_ms_show(struct kobject *kobj, struct kobj_attribute *attr,
+			     char *buf)
+{
+	return sysfs_emit(buf, "%u\n", READ_ONCE(kobj_cram_node(kobj)->lease_ms));
+}
+
+static ssize_t lease_ms_store(struct kobject *kobj, struct kobj_attribute *attr,
+			      const char *buf, size_t count)
+{
+	struct cram_node *cn = kobj_cram_node(kobj);
+	unsigned int ms;
+	int err;
+
+	err = kstrtouint(buf, 10, &ms);
+	if (err)
+		return err;
+	if (ms < CRAM_LEASE_MS_MIN || ms > CRAM_LEASE_MS_MAX)
+		return -EINVAL;
+	WRITE_ONCE(cn->lease_ms, ms);
+	cram_want_reading(cn);
+	return count;
+}
+static struct kobj_attribute lease_ms_attr = __ATTR_RW(lease_ms);
+
+static ssize_t reserve_bytes_show(struct kobject *kobj,
+				  struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", READ_ONCE(kobj_cram_node(kobj)->reserve));
+}
+
+static ssize_t reserve_bytes_store(struct kobject *kobj,
+				   struct kobj_attribute *attr,
+				   const char *buf, size_t count)
+{
+	struct cram_node *cn = kobj_cram_node(kobj);
+	u64 bytes;
+	int err;
+
+	err = kstrtou64(buf, 10, &bytes);
+	if (err)
+		return err;
+	if (bytes > cram_physical(cn))
+		return -EINVAL;
+	WRITE_ONCE(cn->reserve, bytes);
+	/* In force with the reading that is taken now, or not at all */
+	err = cram_take_reading(cn);
+	return err ?: count;
+}
+static struct kobj_attribute reserve_bytes_attr = __ATTR_RW(reserve_bytes);
+
+static struct attribute *cram_node_attrs[] = {
+	&state_attr.attr,
+	&logical_bytes_attr.attr,
+	&physical_bytes_attr.attr,
+	&physical_free_bytes_attr.attr,
+	&free_bound_bytes_attr.attr,
+	&ratio_attr.attr,
+	&used_bytes_attr.attr,
+	&reserve_bytes_attr.attr,
+	&lease_ms_attr.attr,
+	&over_capacity_attr.attr,
+	NULL
+};
+ATTRIBUTE_GROUPS(cram_node);
+
+/**
+ * cram_node_sysfs_add - nodeN/cram/ with its files
+ * @cn: registered, so that the files find it
+ */
+int cram_node_sysfs_add(struct cram_node *cn)
+{
+	int err;
+
+	cn->kobj = kobject_create_and_add("cram", &node_devices[cn->nid]->dev.kobj);
+	if (!cn->kobj)
+		return -ENOMEM;
+	err = sysfs_create_groups(cn->kobj, cram_node_groups);
+	if (err)
+		kobject_put(cn->kobj);
+	return err;
+}
+
+/**
+ * cram_node_sysfs_remove - no file of it is open in the kernel after this
+ * @cn: still registered
+ */
+void cram_node_sysfs_remove(struct cram_node *cn)
+{
+	sysfs_remove_groups(cn->kobj, cram_node_groups);
+	kobject_put(cn->kobj);
+}
+
+static ssize_t enabled_show(struct kobject *kobj, struct kobj_attribute *attr,
+			    char *buf)
+{
+	return sysfs_emit(buf, "%d\n", READ_ONCE(cram_enabled));
+}
+
+static ssize_t enabled_store(struct kobject *kobj, struct kobj_attribute *attr,
+			     const char *buf, size_t count)
+{
+	bool enabled;
+	int err;
+
+	err = kstrtobool(buf, &enabled);
+	if (err)
+		return err;
+	WRITE_ONCE(cram_enabled, enabled);
+	return count;
+}
+static struct kobj_attribute enabled_attr = __ATTR_RW(enabled);
+
+static struct attribute *cram_attrs[] = {
+	&enabled_attr.attr,
+	NULL
+};
+
+static const struct attribute_group cram_group = {
+	.name = "cram",
+	.attrs = cram_attrs,
+};
+
+static int __init cram_sysfs_init(void)
+{
+	return sysfs_create_group(mm_kobj, &cram_group);
+}
+subsys_initcall(cram_sysfs_init);

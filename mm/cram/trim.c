@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Freed pages back to the device.
+ *
+ * A page that was freed still holds cells, until it is used again or the
+ * device is told that its content is not needed. The slot remembers (FREED);
+ * nothing else is done when a page is freed. The node's thread walks the slots,
+ * takes such pages out of the buddy allocator at whatever order they are in,
+ * order 0 included, has the device trim many ranges at once, and puts them
+ * back. While that lasts nobody can allocate them, so no store can come
+ * between the trim and the slot.
+ *
+ * The idea is that of mm/page_reporting.c, which however starts at pageblocks
+ * and would lose the cells of a fragmented node for ever.
+ */
+#include <linux/gfp.h>
+#include <linux/libnvdimm.h>
+#include <linux/mm.h>
+
+#include <trace/events/cram.h>
+
+#include "../internal.h"
+#include "../page_alloc.h"
+#include "internal.h"
+
+/* After a pass that found nothing; at three passes a second, every 5 seconds */
+#define CRAM_TRIM_SKIP		16
+
+/*
+ * An isolated page cannot be allocated, so take not too much of the node at a
+ * time: 16 MiB, or a few blocks of the largest order.
+ */
+#define CRAM_TRIM_PAGES		4096
+
+/* Slots looked at while the zone lock is held for one batch of ranges */
+#define CRAM_TRIM_SCAN		4096
+
+/* The free block of the buddy allocator that @pfn is in; zone->lock is held */
+static struct page *cram_buddy_of(unsigned long pfn, unsigned int *order)
+{
+	for (*order = 0; *order < NR_PAGE_ORDERS; (*order)++) {
+		struct page *page = pfn_to_page(pfn & ~((1UL << *order) - 1));
+
+		if (PageBuddy(page) && buddy_order(page) >= *order) {
+			*order = buddy_order(page);
+			return page;
+		}
+	}
+	return NULL;
+}
+
+static unsigned int cram_range_order(const struct range *range)
+{
+	return ilog2(range_len(range) >> PAGE_SHIFT);
+}
+
+/*
+ * Isolate the blocks of up to CRAM_TRIM_RANGES freed pages, from the cursor
+ * on. Returns the number of ranges, each of them one block.
+ */
+static unsigned int cram_isolate_freed(struct cram_node *cn, struct zone *zone)
+{
+	unsigned long end = min(cn->trim_cursor + CRAM_TRIM_SCAN, cn->nr_slots);
+	unsigned long i = cn->trim_cursor;
+	unsigned long pages = 0;
+	unsigned int nr = 0;
+
+	spin_lock_irq(&zone->lock);
+	while (i < end && nr < CRAM_TRIM_RANGES && pages < CRAM_TRIM_PAGES) {
+		unsigned long pfn = cn->start_pfn + i;
+		struct page *page;
+		unsigned int order;
+
+		i++;
+		if (cram_slot_state(READ_ONCE(cn->slots[pfn - cn->start_pfn])) != CRAM_FREED)
+			continue;
+		page = cram_buddy_of(pfn, &order);
+		if (!page || !__isolate_free_page(page, order))
+			continue;
+		cn->trim_ranges[nr].start = page_to_phys(page);
+		cn->trim_ranges[nr].end = page_to_phys(page) + (PAGE_SIZE << order) - 1;
+		nr++;
+		pages += 1UL << order;
+		i = page_to_pfn(page) + (1UL << order) - cn->start_pfn;
+	}
+	spin_unlock_irq(&zone->lock);
+
+	cn->trim_cursor = i < cn->nr_slots ? i : 0;
+	return nr;
+}
+
+static int cram_trim_ranges(struct cram_node *cn, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		struct range *range = &cn->trim_ranges[i];
+		void *addr = phys_to_virt(range->start);
+
+		if (!cn->desc.ops->trim)
+			memset(addr, 0, range_len(range));
+		/* A line written back later would take cells again */
+		arch_wb_cache_pmem(addr, range_len(range));
+	}
+	pmem_wmb();
+
+	return cn->desc.ops->trim ? cn->desc.ops->trim(cn, cn->trim_ranges, nr) : 0;
+}
+
+/* Mark what was trimmed, and give all blocks back to the allocator */
+static unsigned long cram_put_back(struct cram_node *cn, struct zone *zone,
+				   unsigned int nr, bool trimmed)
+{
+	unsigned long nr_freed = 0;
+	unsigned int i;
+
+	spin_lock_irq(&zone->lock);
+	for (i = 0; i < nr; i++) {
+		struct range *range = &cn->trim_ranges[i];
+		struct page *page = pfn_to_page(PHYS_PFN(range->start));
+		unsigned long pfn;
+
+		for (pfn = PHYS_PFN(range->start); pfn <= PHYS_PFN(range->end); pfn++) {
+			u32 *slot = cram_slot(cn, pfn);
+
+			if (trimmed && cram_slot_state(*slot) == CRAM_FREED) {
+				WRITE_ONCE(*slot, CRAM_EMPTY);
+				nr_freed++;
+			}
+		}
+		__putback_isolated_page(page, cram_range_order(range),
+					get_pageblock_migratetype(page));
+	}
+	spin_unlock_irq(&zone->lock);
+
+	atomic_long_sub(nr_freed, &cn->freed);
+	return nr_freed;
+}
+
+/**
+ * cram_trim - walk the slots once and trim what was freed
+ * @cn: the node
+ *
+ * Context: the node's thread, or unregistration after it has stopped.
+ * Return: number of freed pages that went back to the device.
+ */
+unsigned long cram_trim(struct cram_node *cn)
+{
+	struct zone *zone = &NODE_DATA(cn->nid)->node_zones[ZONE_MOVABLE];
+	unsigned long scanned, total = 0;
+
+	if (!atomic_long_read(&cn->freed))
+		return 0;
+	if (cn->trim_skip) {
+		cn->trim_skip--;
+		return 0;
+	}
+
+	/* The newest of them sit on the per-CPU lists */
+	drain_all_pages(zone);
+
+	for (scanned = 0; scanned < cn->nr_slots; ) {
+		unsigned long from = cn->trim_cursor;
+		unsigned int nr = cram_isolate_freed(cn, zone);
+		unsigned long pages;
+		int err;
+
+		scanned += (cn->trim_cursor ?: cn->nr_slots) - from;
+
+		if (nr) {
+			err = cram_trim_ranges(cn, nr);
+			pages = cram_put_back(cn, zone, nr, !err);
+			trace_cram_trim(cn->nid, nr, pages, err);
+			if (err)
+				break;
+			total += pages;
+		}
+		if (!atomic_long_read(&cn->freed))
+			break;
+		cond_resched();
+	}
+	if (!total)
+		cn->trim_skip = CRAM_TRIM_SKIP;
+	return total;
+}

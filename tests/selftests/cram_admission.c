@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A node takes what it has proven room for, and not one page more: filled with
+ * what does not compress, kept at the edge, with a device that answers late or
+ * not at all. Over-capacity stores stay at 0 and no byte is lost.
+ */
+#include "util.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define SEED 9
+#define CHUNK (4 * MIB / PAGE)
+
+static char *data;
+static size_t nr_pages;
+
+static int64_t stat_of(const char *key)
+{
+	return cg_key(&cg_here, "cram.stat", key);
+}
+
+static bool state_is(const char *want)
+{
+	char buf[64];
+
+	read_text(node_file("state"), buf, sizeof(buf));
+	return !strncmp(buf, want, strlen(want));
+}
+
+static bool pageout(size_t from, size_t pages)
+{
+	CHECK(!madvise(data + from * PAGE, pages * PAGE, MADV_PAGEOUT), "%m");
+	return true;
+}
+
+/* Offer chunk after chunk until the node refuses for longer than two readings. */
+static void fill_node(uint64_t seed)
+{
+	unsigned int idle = 0;
+	size_t i, resident;
+
+	nr_pages = node_number("logical_bytes") / PAGE / CHUNK * CHUNK;
+	data = map_pages(nr_pages);
+	for (i = 0; i < nr_pages && idle < 2; i += CHUNK) {
+		fill(data + i * PAGE, CHUNK, seed + i);
+		idle = WAIT_FOR(2, (pageout(i, CHUNK), count_resident(data + i * PAGE, CHUNK) ==
+				    CHUNK)) ? 0 : idle + 1;
+		CHECK_EQ(node_number("over_capacity"), 0);
+	}
+	nr_pages = i;
+	resident = count_resident(data, nr_pages);
+	tap_note("%zu of %zu MiB taken, physical %lld, free %lld, bound %lld",
+		 resident * PAGE / MIB, nr_pages * PAGE / MIB,
+		 (long long)node_number("physical_bytes") / (long long)MIB,
+		 (long long)node_number("physical_free_bytes") / (long long)MIB,
+		 (long long)node_number("free_bound_bytes") / (long long)MIB);
+}
+
+static void check_data(uint64_t seed)
+{
+	size_t i;
+
+	for (i = 0; i < nr_pages; i += CHUNK)
+		CHECK_CONTENT(data + i * PAGE, CHUNK, seed + i);
+}
+
+static void trimmed(int64_t free_before)
+{
+	munmap(data, nr_pages * PAGE);
+	CHECK(WAIT_FOR(30, node_number("physical_free_bytes") >= free_before),
+	      "%lld KiB free, %lld before", (long long)node_number("physical_free_bytes") / 1024,
+	      (long long)free_before / 1024);
+}
+
+/* Nothing may be lost, and little may be wasted. */
+static void incompressible(void)
+{
+	int64_t physical = node_number("physical_bytes"), reserve = node_number("reserve_bytes");
+	int64_t free_before = node_number("physical_free_bytes");
+
+	fill_period = 512;
+	fill_node(SEED);
+	CHECK(stat_of("refuse_room") > 0);
+	CHECK(cg_number(&cg_here, "cram.current") <= physical);
+	CHECK(cg_number(&cg_here, "cram.current") >= (physical - reserve) / 10 * 9);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), count_resident(data, nr_pages) * PAGE);
+	CHECK_EQ(node_number("over_capacity"), 0);
+	check_data(SEED);
+	trimmed(free_before);
+	CHECK_EQ(node_number("over_capacity"), 0);
+}
+
+/* What compresses needs less, so more of it fits: up to the logical size. */
+static void compressible(void)
+{
+	int64_t physical = node_number("physical_bytes");
+	int64_t free_before = node_number("physical_free_bytes");
+
+	fill_period = 64;
+	fill_node(SEED);
+	CHECK(cg_number(&cg_here, "cram.current") > physical + physical / 2);
+	CHECK_EQ(node_number("over_capacity"), 0);
+	check_data(SEED);
+	trimmed(free_before);
+}
+
+/* At the edge, pages leave and others come: promoted, unmapped, demoted again. */
+static void at_the_edge(void)
+{
+	unsigned int round;
+	size_t i;
+
+	fill_period = 512;
+	fill_node(SEED);
+	for (round = 1; round <= 4 * scale(); round++) {
+		for (i = 0; i < nr_pages; i += 4 * CHUNK) {
+			/* Now it compresses, now it does not. */
+			fill_period = round % 2 ? 64 : 512;
+			fill(data + i * PAGE, CHUNK, SEED + round);
+			pageout(i, CHUNK);
+			madvise(data + (i + CHUNK) * PAGE, CHUNK * PAGE, MADV_DONTNEED);
+			fill_period = 512;
+			fill(data + (i + CHUNK) * PAGE, CHUNK, SEED + round);
+			pageout(i + CHUNK, CHUNK);
+		}
+		CHECK_EQ(node_number("over_capacity"), 0);
+	}
+	for (i = 0; i < nr_pages; i += 4 * CHUNK) {
+		fill_period = (round - 1) % 2 ? 64 : 512;
+		CHECK_CONTENT(data + i * PAGE, CHUNK, SEED + round - 1);
+		fill_period = 512;
+		CHECK_CONTENT(data + (i + CHUNK) * PAGE, CHUNK, SEED + round - 1);
+		if (i + 2 * CHUNK < nr_pages)
+			CHECK_CONTENT(data + (i + 2 * CHUNK) * PAGE, CHUNK, SEED + i + 2 * CHUNK);
+	}
+	CHECK_EQ(node_number("over_capacity"), 0);
+}
+
+static void late_answers(void)
+{
+	if (write_text(SIM "delay_ms", "150"))
+		skip("no " SIM "delay_ms (CONFIG_CRAM_SIM)");
+	fill_period = 512;
+	fill_node(SEED);
+	CHECK_EQ(write_text(SIM "delay_ms", "0"), 0);
+	CHECK_EQ(node_number("over_capacity"), 0);
+	check_data(SEED);
+}
+
+/*
+ * No answer: within a lease nothing is admitted any more, reading goes on, and
+ * with the answers the node comes back.
+ */
+static void no_answers(void)
+{
+	size_t i, resident = 0;
+	int64_t refused;
+
+	if (write_text(SIM "drop", "1"))
+		skip("no " SIM "drop (CONFIG_CRAM_SIM)");
+	fill_period = 512;
+	nr_pages = 64 * CHUNK;
+	data = map_pages(nr_pages);
+	for (i = 0; i < nr_pages && !state_is("lost"); i += CHUNK) {
+		fill(data + i * PAGE, CHUNK, SEED + i);
+		pageout(i, CHUNK);
+	}
+	CHECK(WAIT_FOR(10, state_is("lost")));
+	resident = count_resident(data, nr_pages);
+	refused = stat_of("refuse_state");
+	fill(data, CHUNK, SEED);
+	pageout(0, CHUNK);
+	CHECK_EQ(count_resident(data, CHUNK), 0);
+	CHECK(stat_of("refuse_state") > refused);
+	CHECK(count_resident(data, nr_pages) <= resident);
+	CHECK_EQ(write_text(SIM "drop", "0"), 0);
+	CHECK(WAIT_FOR(10, state_is("open")));
+	CHECK_EQ(node_number("over_capacity"), 0);
+	CHECK_EQ(count_resident(data, CHUNK), 0);
+	CHECK(WAIT_FOR(10, (pageout(0, CHUNK), count_resident(data, CHUNK) == CHUNK)));
+	CHECK_CONTENT(data, CHUNK, SEED);
+}
+
+static const struct scenario scenarios[] = {
+	{ "filled with what does not compress", incompressible },
+	{ "filled with what compresses", compressible },
+	{ "kept at the edge", at_the_edge },
+	{ "a device that answers late", late_answers },
+	{ "a device that does not answer", no_answers },
+};
+
+int main(void)
+{
+	size_t i;
+
+	setup();
+	swap_off();
+	for (i = 0; i < ARRAY_SIZE(scenarios); i++)
+		run_scenario(&scenarios[i], "", 180 * scale());
+	write_text(SIM "delay_ms", "0");
+	write_text(SIM "drop", "0");
+	check_device();
+	teardown();
+	return tap_end();
+}

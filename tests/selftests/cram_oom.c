@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The OOM killer and cram. A cgroup at memory.max without swap lives as long as
+ * the node has room for its cold pages; when it has none, the cgroup is killed
+ * as soon as it would be without cram, and reclaim does not go round in circles.
+ */
+#include "util.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MEMORY_MAX	(32 * MIB)
+#define COLD		(96 * MIB / PAGE)
+#define SEED		5
+
+/* Time to be killed in: an emulated machine with debugging needs a few. */
+#define IN_TIME		20
+
+static struct cg victim_cg;
+
+static void cold_data(struct peer *up, void *arg)
+{
+	void *p;
+
+	CHECK_EQ(write_text("/proc/self/oom_score_adj", "0"), 0);
+	CHECK_EQ(cg_enter(&victim_cg, getpid()), 0);
+	p = map_pages(COLD);
+	fill(p, COLD, SEED);
+	tell(up, 'f');
+	hear(up);
+	CHECK_CONTENT(p, COLD, SEED);
+}
+
+/* The victim is in a cgroup of its own, the judge is not. */
+static struct peer start_victim(void)
+{
+	CHECK_EQ(write_text("/proc/self/oom_score_adj", "-1000"), 0);
+	victim_cg = cg_make(cg_here.path, "judge");
+	CHECK_EQ(cg_enter(&victim_cg, getpid()), 0);
+	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
+	victim_cg = cg_make(cg_here.path, "victim");
+	CHECK_EQ(cg_printf(&victim_cg, "memory.max", "%lu", MEMORY_MAX), 0);
+	CHECK_EQ(cg_write(&victim_cg, "memory.swap.max", "0"), 0);
+	return peer_start(cold_data, NULL);
+}
+
+static void lives(void)
+{
+	struct peer peer = start_victim();
+	double start = now();
+
+	hear(&peer);
+	tap_note("%lu MiB under memory.max of %lu MiB in %.1f s, %lld MiB resident",
+		 COLD * PAGE / MIB, MEMORY_MAX / MIB, now() - start,
+		 (long long)(cg_number(&victim_cg, "cram.current") / MIB));
+	CHECK(cg_number(&victim_cg, "memory.current") <= (int64_t)MEMORY_MAX);
+	CHECK(cg_number(&victim_cg, "cram.current") >= (int64_t)(COLD * PAGE - MEMORY_MAX));
+	CHECK_EQ(cg_number(&victim_cg, "memory.swap.current"), 0);
+	tell(&peer, 'c');
+	CHECK_EQ(peer_end(&peer), 0);
+	CHECK_EQ(cg_key(&victim_cg, "memory.events", "oom_kill"), 0);
+	CHECK_EQ(cg_number(&victim_cg, "cram.current"), 0);
+}
+
+static void must_be_killed(void (*prepare)(void))
+{
+	struct peer peer = start_victim();
+	double start = now();
+	int status;
+
+	if (prepare)
+		prepare();
+	/* It may have been quick. */
+	CHECK(WAIT_FOR(IN_TIME, waitpid(peer.pid, &status, WNOHANG) == peer.pid),
+	      "not killed, %lld KiB in memory, %lld KiB resident",
+	      (long long)cg_number(&victim_cg, "memory.current") / 1024,
+	      (long long)cg_number(&victim_cg, "cram.current") / 1024);
+	tap_note("killed after %.1f s", now() - start);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "status %#x", status);
+	CHECK(cg_key(&victim_cg, "memory.events", "oom_kill") > 0);
+	CHECK(WAIT_FOR(5, cg_number(&victim_cg, "cram.current") == 0));
+}
+
+static void limit_small(void)
+{
+	CHECK_EQ(write_bytes(cg_file(&victim_cg, "cram.max"), "16M", 3, O_NONBLOCK), 0);
+}
+
+static void limit_hit(void)
+{
+	must_be_killed(limit_small);
+	CHECK(cg_key(&victim_cg, "cram.events", "max") > 0);
+}
+
+static void right_none(void)
+{
+	CHECK_EQ(cg_write(&victim_cg, "cram.nodes", "none"), 0);
+}
+
+/* What it takes without cram, for comparison. */
+static void no_right(void)
+{
+	must_be_killed(right_none);
+}
+
+/*
+ * Fill the node from another cgroup with what does not compress, until it takes
+ * no more for longer than two readings.
+ */
+static void *fill_node(void)
+{
+	size_t chunk = 8 * MIB / PAGE, pages = node_number("logical_bytes") / PAGE, i;
+	unsigned int old = fill_period, idle = 0;
+	struct cg hog = cg_make(cg_here.path, "hog");
+	char *p = map_pages(pages);
+
+	CHECK_EQ(cg_enter(&hog, getpid()), 0);
+	fill_period = 512;
+	for (i = 0; i + chunk <= pages && idle < 3; i += chunk) {
+		fill(p + i * PAGE, chunk, i);
+		idle = WAIT_FOR(2, (madvise(p + i * PAGE, chunk * PAGE, MADV_PAGEOUT),
+				    count_resident(p + i * PAGE, chunk) > chunk / 2)) ?
+		       0 : idle + 1;
+	}
+	fill_period = old;
+	tap_note("the node is full with %lld MiB", (long long)cg_number(&hog, "cram.current") / MIB);
+	CHECK(idle, "all of the logical size has been filled");
+	CHECK(cg_key(&hog, "cram.stat", "refuse_room") > 0);
+	return p;
+}
+
+static void node_full(void)
+{
+	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
+	must_be_killed(NULL);
+}
+
+static void node_full_from_another(void)
+{
+	struct cg judge = cg_make(cg_here.path, "judge");
+
+	CHECK_EQ(cg_enter(&judge, getpid()), 0);
+	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
+	fill_node();
+	node_full();
+	CHECK_EQ(node_number("over_capacity"), 0);
+}
+
+static bool state_is(const char *want)
+{
+	char buf[64];
+
+	read_text(node_file("state"), buf, sizeof(buf));
+	return !strncmp(buf, want, strlen(want));
+}
+
+/* A node that does not answer takes nothing, whatever its last answer was. */
+static void node_silent(void)
+{
+	if (write_text(SIM "drop", "1"))
+		skip("no " SIM "drop (CONFIG_CRAM_SIM)");
+	CHECK(WAIT_FOR(10, state_is("lost")));
+	must_be_killed(NULL);
+	CHECK_EQ(write_text(SIM "drop", "0"), 0);
+	CHECK(WAIT_FOR(10, state_is("open")));
+}
+
+static const struct scenario scenarios[] = {
+	{ "room on the node: a cgroup lives with three times memory.max", lives },
+	{ "without a right to the node it is killed", no_right },
+	{ "at cram.max it is killed in time", limit_hit },
+	{ "with a full node it is killed in time", node_full_from_another },
+	{ "with a silent node it is killed in time", node_silent },
+};
+
+int main(void)
+{
+	setup();
+	swap_off();
+	run_scenarios(scenarios, ARRAY_SIZE(scenarios), "", 120);
+	/* Whatever became of that one. */
+	write_text(SIM "drop", "0");
+	check_device();
+	teardown();
+	return tap_end();
+}

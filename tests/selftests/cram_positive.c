@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Can the oracles fail? Here the kernel is made wrong on purpose - a hook is
+ * switched off, a slot corrupted, the device made to lie - and each time
+ * something has to notice that the other tests rely on: CONFIG_CRAM_VERIFY, its
+ * walker, the patrol of the model device, its over-capacity counter, or the
+ * place of a page.
+ *
+ * This leaves warnings in the kernel log: run it in a machine of its own.
+ */
+#include "util.h"
+
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define N	64
+#define SEED	13
+
+static void hook_off(const char *name)
+{
+	CHECK_EQ(write_text(DEBUGFS "disable_hooks", "none"), 0);
+	if (name)
+		CHECK_EQ(write_text(DEBUGFS "disable_hooks", name), 0);
+}
+
+static void *filled(void)
+{
+	void *p = map_pages(N);
+
+	fill(p, N, SEED);
+	return p;
+}
+
+static void *resident(void)
+{
+	void *p = filled();
+
+	demote(p, N);
+	return p;
+}
+
+/* VERIFY has to have noticed by now, or its walker has to. */
+static void noticed_since(int64_t before)
+{
+	int64_t at_once = violations() - before, walker;
+
+	run_walker();
+	walker = violations() - before - at_once;
+	tap_note("%lld noticed at once, %lld by the walker", (long long)at_once,
+		 (long long)walker);
+	CHECK(at_once + walker > 0);
+}
+
+/* Promotes what is left with all hooks back, so that the books can close. */
+static void clean_up(void *p)
+{
+	hook_off(NULL);
+	CHECK(!munmap(p, N * PAGE));
+}
+
+/* A write fault reuses the page. */
+static void wp(void)
+{
+	int64_t before = violations();
+	int64_t stores = unannounced_stores();
+	void *p = resident();
+
+	hook_off("wp");
+	fill(p, N, SEED + 1);
+	CHECK_EQ(count_resident(p, N), N);
+	noticed_since(before);
+	CHECK(violations() - before >= N);
+	CHECK(unannounced_stores() - stores >= N);
+	clean_up(p);
+}
+
+/* The same, seen by the walker alone: nothing is set while it looks. */
+static void wp_walker(void)
+{
+	void *p = resident();
+	int64_t before;
+
+	hook_off("wp");
+	fill(p, N, SEED + 1);
+	before = violations();
+	run_walker();
+	CHECK(violations() - before >= N);
+	CHECK(read_key(DEBUGFS "verify", "writable") >= N);
+	clean_up(p);
+}
+
+static void protection(void)
+{
+	int64_t before = violations();
+	void *p = resident();
+
+	hook_off("mprotect");
+	CHECK(!mprotect(p, N * PAGE, PROT_READ));
+	CHECK(!mprotect(p, N * PAGE, PROT_READ | PROT_WRITE));
+	noticed_since(before);
+	clean_up(p);
+}
+
+/* Demotion itself leaves a writable mapping behind. */
+static void migration(void)
+{
+	int64_t before = violations();
+	void *p = filled();
+
+	hook_off("migrate");
+	demote(p, N);
+	noticed_since(before);
+	clean_up(p);
+}
+
+/* The fault finds the page in the swap cache, on the node: see cram_residency.c. */
+static void swap_in(void)
+{
+	struct iovec iov;
+	int64_t before;
+	int fd[2];
+	void *p;
+
+	if (!swap_on(256))
+		skip("no zram for swap");
+	p = resident();
+	iov = (struct iovec){ p, 16 * PAGE };
+	before = violations();
+	CHECK(!pipe(fd) && fcntl(fd[1], F_SETPIPE_SZ, 64 * PAGE) > 0, "%m");
+	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 16 * PAGE);
+	CHECK_EQ(cg_write(&cg_here, "cram.max", "0"), 0);
+	if (!count_swapped(p, 16) || !cg_number(&cg_here, "cram.current"))
+		skip("eviction leaves held pages mapped");
+	hook_off("swapin");
+	fill(p, 16, SEED + 1);
+	noticed_since(before);
+	clean_up(p);
+	close(fd[0]);
+	close(fd[1]);
+}
+
+/* A pin for reading lands on the resident page: our own oracle sees where it is. */
+static struct {
+	void *from, *to;
+} stalled;
+
+static void *stalled_reader(void *arg)
+{
+	struct iovec local = { stalled.to, PAGE }, remote = { stalled.from, PAGE };
+
+	process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+	return NULL;
+}
+
+static int userfault(uint64_t features, void *p, size_t pages)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+	struct uffdio_register reg = {
+		.range = { (uintptr_t)p, pages * PAGE }, .mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api))
+		skip("no userfaultfd with features %#llx", (unsigned long long)features);
+	CHECK(!ioctl(fd, UFFDIO_REGISTER, &reg), "%m");
+	return fd;
+}
+
+static void pin(void)
+{
+	void *p = resident();
+	struct uffdio_zeropage zero = {};
+	struct pollfd poll_fd = { .events = POLLIN };
+	pthread_t thread;
+	size_t stayed;
+
+	stalled.from = p;
+	stalled.to = map_pages(1);
+	poll_fd.fd = userfault(0, stalled.to, 1);
+	hook_off("gup");
+	CHECK(!pthread_create(&thread, NULL, stalled_reader, NULL));
+	CHECK_EQ(poll(&poll_fd, 1, 10000), 1);
+	stayed = count_resident(p, 1);
+	zero.range.start = (uintptr_t)stalled.to;
+	zero.range.len = PAGE;
+	CHECK(!ioctl(poll_fd.fd, UFFDIO_ZEROPAGE, &zero), "%m");
+	pthread_join(thread, NULL);
+	CHECK_EQ(stayed, 1);
+	clean_up(p);
+}
+
+/* A forced write goes to the device: the patrol finds it, and the place tells. */
+static void force(void)
+{
+	int64_t stores = unannounced_stores();
+	int fd = open("/proc/self/mem", O_RDWR);
+	void *p = filled(), *q = filled();
+
+	fill(q, N, SEED + 1);
+	CHECK(!mprotect(p, N * PAGE, PROT_READ));
+	demote(p, N);
+	hook_off("force");
+	CHECK_EQ(pwrite(fd, q, N * PAGE, (uintptr_t)p), N * PAGE);
+	CHECK_EQ(count_resident(p, N), N);
+	CHECK_CONTENT(p, N, SEED + 1);
+	CHECK(unannounced_stores() - stores >= N);
+	clean_up(p);
+}
+
+struct move {
+	uint64_t dst, src, len, mode;
+	int64_t moved;
+};
+
+static void uffd_move(void)
+{
+	int64_t before = violations();
+	void *p = resident(), *q = map_pages(N);
+	struct move move = { (uintptr_t)q, (uintptr_t)p, N * PAGE };
+	int fd = userfault(1 << 16, q, N);
+
+	hook_off("uffd_move");
+	CHECK(!ioctl(fd, _IOWR(UFFDIO, 0x05, struct move), &move), "%m");
+	noticed_since(before);
+	clean_up(q);
+}
+
+/* Taking one of two breakpoints from a page writes to it. */
+static void uprobe(void)
+{
+	int64_t stores = unannounced_stores();
+	void *text = (void *)((uintptr_t)probed_a & ~(PAGE - 1));
+	int a = breakpoint_at(probed_a), b = breakpoint_at(probed_b);
+
+	CHECK_EQ(breakpoint_hits(a, probed_a), 10);
+	demote(text, 1);
+	hook_off("uprobe");
+	close(a);
+	CHECK_EQ(is_resident(text), 1);
+	CHECK(unannounced_stores() > stores);
+	hook_off(NULL);
+	close(b);
+}
+
+static void xor_slot(uint64_t pfn, uint32_t value)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%llx %x", (unsigned long long)pfn, value);
+	CHECK_EQ(write_text(DEBUGFS "corrupt_slot", text), 0);
+}
+
+/* Each kind of damage to a slot; put right again before the page is freed. */
+static void slots(void)
+{
+	static const struct {
+		uint32_t value;
+		const char *key;
+	} damage[] = {
+		{ 0x01000000, "stray" },	/* resident -> freed */
+		{ 0x02000000, "stray" },	/* resident -> empty */
+		{ 0x00ffff00, "no_owner" },
+		{ 0x00ffff00, "books" },
+	};
+	void *p = resident();
+	uint64_t pfn = pfn_of(p);
+	int64_t before;
+	size_t i;
+
+	CHECK(pfn_on_node(pfn));
+	for (i = 0; i < ARRAY_SIZE(damage); i++) {
+		before = violations();
+		xor_slot(pfn, damage[i].value);
+		run_walker();
+		CHECK(read_key(DEBUGFS "verify", damage[i].key) > 0, "%s", damage[i].key);
+		CHECK(violations() > before);
+		xor_slot(pfn, damage[i].value);
+		before = violations();
+		run_walker();
+		CHECK_EQ(violations(), before);
+	}
+}
+
+/* A device that claims cells it does not have gets more than it can hold. */
+static void lying_device(void)
+{
+	size_t pages = node_number("physical_bytes") / PAGE + 16 * MIB / PAGE, i, n = 4 * MIB / PAGE;
+	char text[32], *p = map_pages(pages);
+
+	snprintf(text, sizeof(text), "%lld", (long long)node_number("physical_bytes"));
+	CHECK_EQ(write_text(SIM "lie", text), 0);
+	fill_period = 512;
+	for (i = 0; i + n <= pages && !node_number("over_capacity"); i += n) {
+		fill(p + i * PAGE, n, i);
+		WAIT_FOR(2, (madvise(p + i * PAGE, n * PAGE, MADV_PAGEOUT),
+			     count_resident(p + i * PAGE, n) == n));
+	}
+	WAIT_FOR(5, node_number("over_capacity") > 0);
+	CHECK_EQ(write_text(SIM "lie", "-1"), 0);
+	CHECK(node_number("over_capacity") > 0);
+}
+
+static const struct scenario scenarios[] = {
+	{ "control: hook wp off", wp, S_VIOLATES },
+	{ "control: hook wp off, seen by the walker", wp_walker, S_VIOLATES },
+	{ "control: hook mprotect off", protection, S_VIOLATES },
+	{ "control: hook migrate off", migration, S_VIOLATES },
+	{ "control: hook swapin off", swap_in, S_VIOLATES },
+	{ "control: hook gup off", pin, S_VIOLATES },
+	{ "control: hook force off", force, S_VIOLATES },
+	{ "control: hook uffd_move off", uffd_move, S_VIOLATES },
+	{ "control: hook uprobe off", uprobe, S_VIOLATES },
+	{ "control: slots corrupted", slots, S_VIOLATES },
+	{ "control: a lying device", lying_device, S_VIOLATES },
+};
+
+/* Every hook that can be switched off has a control above. */
+static bool all_hooks_have_a_control(void)
+{
+	char hooks[500], want[64], *name, *save;
+	size_t i;
+
+	read_text(DEBUGFS "disable_hooks", hooks, sizeof(hooks));
+	for (name = strtok_r(hooks, "\n", &save); name; name = strtok_r(NULL, "\n", &save)) {
+		*strchrnul(name, ' ') = '\0';
+		snprintf(want, sizeof(want), "control: hook %s off", name);
+		for (i = 0; i < ARRAY_SIZE(scenarios); i++)
+			if (!strcmp(scenarios[i].name, want))
+				break;
+		if (i == ARRAY_SIZE(scenarios)) {
+			tap_note("%s has none", name);
+			return false;
+		}
+	}
+	return true;
+}
+
+int main(void)
+{
+	size_t i;
+
+	setup();
+	swap_off();
+	tap_ok(all_hooks_have_a_control(), "every hook has a control");
+	for (i = 0; i < ARRAY_SIZE(scenarios); i++) {
+		run_scenario(&scenarios[i], "", 120);
+		write_text(DEBUGFS "disable_hooks", "none");
+	}
+	write_text(SIM "lie", "-1");
+	swap_off();
+	teardown();
+	return tap_end();
+}

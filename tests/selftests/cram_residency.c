@@ -1,0 +1,1859 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The life of resident pages: every way onto the node, reading there, and every
+ * way off it, one scenario each. Whatever happens, the content is right, no
+ * writable mapping of a resident page exists, and the books close.
+ */
+#include "util.h"
+
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <linux/mempolicy.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Of newer headers than the distribution's. */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+#define FEATURE_WP_UNPOPULATED	(1 << 13)
+#define FEATURE_WP_ASYNC	(1 << 15)
+#define FEATURE_MOVE		(1 << 16)
+struct move {
+	uint64_t dst, src, len, mode;
+	int64_t moved;
+};
+#define IOCTL_MOVE _IOWR(UFFDIO, 0x05, struct move)
+
+#define N 256
+#define SEED 11
+
+static void *filled(size_t pages)
+{
+	void *p = map_pages(pages);
+
+	fill(p, pages, SEED);
+	return p;
+}
+
+static void *resident(size_t pages)
+{
+	void *p = filled(pages);
+
+	demote(p, pages);
+	return p;
+}
+
+static char *page_at(void *p, size_t i)
+{
+	return (char *)p + i * PAGE;
+}
+
+static void pageout(void *p, size_t pages)
+{
+	CHECK(!madvise(p, pages * PAGE, MADV_PAGEOUT), "%m");
+}
+
+static int64_t stat_of(const char *key)
+{
+	return cg_key(&cg_here, "cram.stat", key);
+}
+
+/* cram.current is what is resident in this range, and nothing else. */
+static void check_current(const void *p, size_t pages)
+{
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), count_resident(p, pages) * PAGE);
+}
+
+/*
+ * Write to every page with stores. Whatever was done before: the page that is
+ * mapped after it is not on the node, and has the new content.
+ */
+static void check_write_promotes(void *p, size_t pages)
+{
+	CHECK_EQ(run_walker(), 0);
+	fill(p, pages, SEED + 1);
+	CHECK_EQ(count_resident(p, pages), 0);
+	CHECK_CONTENT(p, pages, SEED + 1);
+	CHECK_EQ(run_walker(), 0);
+}
+
+/* --- ways onto the node ----------------------------------------------------- */
+
+#define MANY 2048
+
+static void way_pageout(void *p)
+{
+	demote(p, MANY);
+}
+
+static void way_reclaim(void *p)
+{
+	WAIT_FOR(20, (cg_printf(&cg_here, "memory.reclaim", "%lu", MANY / 4 * PAGE),
+		      count_resident(p, MANY) > MANY * 3 / 4));
+}
+
+static void way_squeeze(void *p)
+{
+	CHECK_EQ(cg_printf(&cg_here, "memory.max", "%lu", MANY / 4 * PAGE), 0);
+	CHECK_EQ(cg_key(&cg_here, "memory.events", "oom_kill"), 0);
+}
+
+/*
+ * kswapd runs when an allocation finds less than the low watermark free: put the
+ * watermarks around what is free now, and allocate.
+ */
+static void way_kswapd(void *p)
+{
+	const char *file = "/proc/sys/vm/min_free_kbytes";
+	int64_t old = read_number(file), free = read_kb("/proc/meminfo", "MemFree") / 1024;
+	char text[32];
+	void *q;
+
+	snprintf(text, sizeof(text), "%lld", (long long)free * 85 / 100);
+	CHECK_EQ(write_text(file, text), 0);
+	WAIT_FOR(20, (q = map_pages(16), fill(q, 16, 0), unmap_pages(q, 16),
+		      count_resident(p, MANY) > MANY * 3 / 4));
+	snprintf(text, sizeof(text), "%lld", (long long)old);
+	CHECK_EQ(write_text(file, text), 0);
+}
+
+/*
+ * memory.current falls by what has left memory: slack, because memory cgroups
+ * keep batches of charges on each CPU. Everything else is exact, but for
+ * memory.stat, which is flushed when the pending changes exceed such a batch.
+ */
+static void check_way(void (*way)(void *p), bool exact)
+{
+	int64_t memory, cram, swapped;
+	void *p = filled(MANY);
+	size_t count;
+
+	memory = cg_number(&cg_here, "memory.current");
+	way(p);
+	count = count_resident(p, MANY);
+	cram = cg_number(&cg_here, "cram.current");
+	swapped = cg_number(&cg_here, "memory.swap.current");
+	memory -= cg_number(&cg_here, "memory.current");
+	tap_note("%zu of %d pages resident, %lld KiB swapped", count, MANY,
+		 (long long)swapped / 1024);
+	CHECK(count > MANY / 2);
+	if (exact) {
+		CHECK_EQ(swapped, 0);
+		CHECK_EQ(count, MANY);
+		CHECK_EQ(cram, MANY * PAGE);
+		CHECK_EQ(read_kb("/proc/self/smaps", "Cram"), cram);
+		CHECK_EQ(stat_of("demote"), MANY);
+	} else {
+		/* The rest of the process is fair game, too. */
+		CHECK(cram >= (int64_t)(count * PAGE));
+		CHECK(read_kb("/proc/self/smaps", "Cram") >= (int64_t)(count * PAGE));
+	}
+	CHECK_NEAR(memory, cram + swapped, charge_slack());
+	CHECK_NEAR(cg_key(&cg_here, "memory.stat", "cram"), cram, charge_slack());
+	CHECK(cg_key(&cg_here, "memory.stat", "anon") >= cram - charge_slack());
+	CHECK(read_kb("/proc/meminfo", "Cram") >= cram);
+	CHECK(node_number("used_bytes") >= cram);
+	CHECK_CONTENT(p, MANY, SEED);
+	CHECK_EQ(run_walker(), 0);
+	/* And back: what is written is charged again. */
+	CHECK_EQ(cg_write(&cg_here, "memory.max", "max"), 0);
+	memory = cg_number(&cg_here, "memory.current");
+	count = MANY - count_resident(p, MANY) - count_swapped(p, MANY);
+	fill(p, MANY, SEED + 1);
+	CHECK_NEAR(cg_number(&cg_here, "memory.current") - memory, (MANY - count) * PAGE,
+		   charge_slack());
+	CHECK_CONTENT(p, MANY, SEED + 1);
+	if (exact)
+		CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+}
+
+static void demote_by_pageout(void)
+{
+	check_way(way_pageout, true);
+}
+
+static void demote_by_reclaim(void)
+{
+	check_way(way_reclaim, false);
+}
+
+static void demote_by_squeeze(void)
+{
+	check_way(way_squeeze, false);
+}
+
+static void demote_by_kswapd(void)
+{
+	check_way(way_kswapd, false);
+}
+
+/* With memory.swap.max=0 a cgroup has no swap, whatever the machine has. */
+static void demote_without_swap_right(void)
+{
+	CHECK_EQ(cg_write(&cg_here, "memory.swap.max", "0"), 0);
+	check_way(way_squeeze, false);
+}
+
+static const struct scenario ways[] = {
+	{ "demotion by MADV_PAGEOUT", demote_by_pageout },
+	{ "demotion by memory.reclaim", demote_by_reclaim },
+	{ "demotion by lowering memory.max", demote_by_squeeze },
+	{ "demotion by kswapd", demote_by_kswapd, S_GLOBAL },
+	{ "demotion with memory.swap.max=0", demote_without_swap_right },
+};
+
+/* --- reading ---------------------------------------------------------------- */
+
+static void read_is_free(void)
+{
+	void *p = resident(N);
+	uint64_t pfn[N], sum = 0;
+	struct rusage before, after;
+	uint32_t x = 1;
+	size_t i;
+
+	for (i = 0; i < N; i++) {
+		pfn[i] = pfn_of(page_at(p, i));
+		CHECK(pfn_on_node(pfn[i]));
+		CHECK_EQ(node_of(page_at(p, i)), cram_node());
+	}
+	getrusage(RUSAGE_SELF, &after);
+	getrusage(RUSAGE_SELF, &before);
+	for (i = 0; i < 1000000; i++) {
+		x = x * 1664525 + 1013904223;
+		sum += *(volatile uint64_t *)(page_at(p, (x >> 8) % N) + (x >> 20 & 0xff8));
+	}
+	getrusage(RUSAGE_SELF, &after);
+	CHECK_EQ(after.ru_minflt, before.ru_minflt);
+	CHECK_EQ(after.ru_majflt, before.ru_majflt);
+	for (i = 0; i < N; i++)
+		CHECK_EQ(pfn_of(page_at(p, i)), pfn[i]);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), N * PAGE);
+	CHECK(sum);
+}
+
+/* Readers in the kernel leave the page where it is, or take a copy. */
+static void read_by_kernel(void)
+{
+	void *p = resident(N);
+	char *q = map_pages(N);
+	int mem = open("/proc/self/mem", O_RDONLY);
+	int fd[2];
+
+	CHECK(mem >= 0 && !pipe(fd), "%m");
+	CHECK_EQ(pread(mem, q, N * PAGE, (uintptr_t)p), N * PAGE);
+	CHECK_CONTENT(q, N, SEED);
+	CHECK_EQ(count_resident(p, N), N);
+	CHECK_EQ(write(fd[1], p, PAGE), PAGE);
+	CHECK_EQ(read(fd[0], q, PAGE), PAGE);
+	CHECK_CONTENT(q, 1, SEED);
+	CHECK_EQ(count_resident(p, N), N);
+	check_current(p, N);
+}
+
+static void populate(void)
+{
+	void *p = resident(N);
+
+	CHECK(!madvise(p, N * PAGE, MADV_POPULATE_READ), "%m");
+	CHECK_EQ(count_resident(p, N), N);
+	CHECK(!madvise(p, N * PAGE, MADV_POPULATE_WRITE), "%m");
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+}
+
+/* --- writing ---------------------------------------------------------------- */
+
+static void write_promotes(void)
+{
+	void *p = resident(N);
+	int64_t memory = cg_number(&cg_here, "memory.current");
+	size_t i;
+
+	for (i = 0; i < N; i++) {
+		uint64_t pfn = pfn_of(page_at(p, i));
+		int64_t current = cg_number(&cg_here, "cram.current");
+		char *byte = page_at(p, i) + i * 16 % PAGE;
+
+		*byte ^= 0x5a;
+		CHECK(pfn_of(page_at(p, i)) != pfn);
+		CHECK_EQ(is_resident(page_at(p, i)), 0);
+		CHECK(node_of(page_at(p, i)) != cram_node());
+		CHECK_EQ(cg_number(&cg_here, "cram.current"), current - PAGE);
+		*byte ^= 0x5a;
+		CHECK(!page_differs(page_at(p, i), SEED, i));
+	}
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+	CHECK_EQ(stat_of("promote_write"), N);
+	CHECK_NEAR(cg_number(&cg_here, "memory.current") - memory, N * PAGE, charge_slack());
+}
+
+static void write_by_system_call(void)
+{
+	void *p = resident(N), *q = filled(16);
+	int fd[2];
+	size_t i;
+
+	CHECK(!pipe(fd) && fcntl(fd[1], F_SETPIPE_SZ, 32 * PAGE) > 0);
+	for (i = 0; i < 16; i++)
+		fill_page(page_at(q, i), SEED + 1, i);
+	CHECK_EQ(write(fd[1], q, 16 * PAGE), 16 * PAGE);
+	CHECK_EQ(read(fd[0], p, 16 * PAGE), 16 * PAGE);
+	CHECK_CONTENT(p, 16, SEED + 1);
+	CHECK_EQ(count_resident(p, N), N - 16);
+	for (i = 16; i < N; i++)
+		CHECK(!page_differs(page_at(p, i), SEED, i));
+	check_current(p, N);
+}
+
+static void write_atomically(void)
+{
+	uint64_t *p = resident(N), old;
+	size_t i, words = PAGE / sizeof(*p);
+
+	for (i = 0; i < N; i++) {
+		old = p[i * words];
+		/* One that fails is a write for the hardware. */
+		CHECK(!__sync_bool_compare_and_swap(&p[i * words], ~old, 0));
+		CHECK_EQ(__sync_fetch_and_add(&p[i * words], 1), old);
+		CHECK_EQ(__sync_sub_and_fetch(&p[i * words], 1), old);
+	}
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK_CONTENT(p, N, SEED);
+}
+
+/* A promotion is an allocation like any other: at memory.max it reclaims. */
+static void write_at_memory_max(void)
+{
+	void *p = resident(MANY);
+	size_t i, round;
+
+	CHECK_EQ(cg_printf(&cg_here, "memory.max", "%lu", MANY / 2 * PAGE), 0);
+	for (round = 1; round <= 3; round++)
+		for (i = 0; i < MANY; i++) {
+			CHECK(!page_differs(page_at(p, i), SEED + round - 1, i));
+			fill_page(page_at(p, i), SEED + round, i);
+		}
+	CHECK_CONTENT(p, MANY, SEED + 3);
+	CHECK_EQ(cg_key(&cg_here, "memory.events", "oom_kill"), 0);
+	CHECK(cg_number(&cg_here, "memory.current") <= (int64_t)(MANY / 2 * PAGE));
+}
+
+/* --- races ------------------------------------------------------------------ */
+
+static struct {
+	uint64_t *p;
+	bool stop;
+} race_state;
+
+/* Adds one to random counters, one counter for each page and thread. */
+static void *race_writer(void *arg)
+{
+	size_t which = (size_t)arg, x = which + 1;
+	uint64_t *mine = calloc(N, sizeof(*mine));
+	size_t i;
+
+	while (!__atomic_load_n(&race_state.stop, __ATOMIC_RELAXED)) {
+		x = x * 6364136223846793005ULL + 1442695040888963407ULL;
+		i = (x >> 33) % N;
+		CHECK_EQ(race_state.p[i * PAGE / 8 + which], mine[i]);
+		race_state.p[i * PAGE / 8 + which] = ++mine[i];
+	}
+	for (i = 0; i < N; i++)
+		CHECK_EQ(race_state.p[i * PAGE / 8 + which], mine[i]);
+	return NULL;
+}
+
+static void *race_forker(void *arg)
+{
+	while (!__atomic_load_n(&race_state.stop, __ATOMIC_RELAXED)) {
+		int status;
+		pid_t pid = fork();
+
+		if (!pid) {
+			/* Children write, too: nobody may see it. */
+			for (size_t i = 0; i < N; i++)
+				race_state.p[i * PAGE / 8 + 5] = ~0ULL;
+			_exit(0);
+		}
+		CHECK_EQ(waitpid(pid, &status, 0), pid);
+		CHECK_EQ(status, 0);
+		nap_ms(10);
+	}
+	return NULL;
+}
+
+static void race(void)
+{
+	pthread_t thread[4];
+	unsigned int rounds = 0;
+	double end = now() + 2 * scale();
+	cpu_set_t all;
+	size_t i;
+
+	memset(&all, 0xff, sizeof(all));
+	sched_setaffinity(0, sizeof(all), &all);
+	race_state.p = map_pages(N);
+	for (i = 0; i < 3; i++)
+		CHECK(!pthread_create(&thread[i], NULL, race_writer, (void *)i));
+	CHECK(!pthread_create(&thread[3], NULL, race_forker, NULL));
+	while (now() < end) {
+		pageout(race_state.p, N);
+		/* Around the roads to a writable entry while at it. */
+		if (rounds++ % 4 == 0)
+			CHECK(!madvise(race_state.p, N * PAGE, MADV_COLD));
+	}
+	race_state.stop = true;
+	for (i = 0; i < 4; i++)
+		pthread_join(thread[i], NULL);
+	for (i = 0; i < N; i++)
+		CHECK_EQ(race_state.p[i * PAGE / 8 + 5], 0);
+	tap_note("%lld demotions, %lld promotions by write", (long long)stat_of("demote"),
+		 (long long)stat_of("promote_write"));
+	CHECK(stat_of("demote") > 100);
+	CHECK(stat_of("promote_write") > 100);
+}
+
+/* --- pins ------------------------------------------------------------------- */
+
+#define GUP_TEST "/sys/kernel/debug/gup_test"
+
+struct gup_test {
+	uint64_t get_delta_usec, put_delta_usec, addr, size;
+	uint32_t nr_pages_per_call, gup_flags, test_flags, which_pages[8];
+};
+
+struct pin_longterm_test {
+	uint64_t addr, size;
+	uint32_t flags;
+};
+
+#define GUP_BASIC_TEST		_IOWR('g', 4, struct gup_test)
+#define PIN_FAST_BENCHMARK	_IOWR('g', 2, struct gup_test)
+#define PIN_BASIC_TEST		_IOWR('g', 5, struct gup_test)
+#define PIN_LONGTERM_TEST_START	_IOW('g', 7, struct pin_longterm_test)
+#define PIN_LONGTERM_TEST_STOP	_IO('g', 8)
+#define PIN_LONGTERM_TEST_READ	_IOW('g', 9, uint64_t)
+#define PIN_WRITE		1
+#define PIN_FAST		2
+
+static int gup_test(void)
+{
+	int fd = open(GUP_TEST, O_RDWR);
+
+	if (fd < 0)
+		skip("no " GUP_TEST " (CONFIG_GUP_TEST)");
+	return fd;
+}
+
+/* While it is pinned it is off the node and stays off; the pin sees all writes. */
+static void pin_longterm(unsigned int flags)
+{
+	int fd = gup_test();
+	void *p = resident(N), *q = map_pages(N);
+	struct pin_longterm_test test = { (uintptr_t)p, N * PAGE, flags };
+	uint64_t buffer = (uintptr_t)q;
+
+	CHECK(!ioctl(fd, PIN_LONGTERM_TEST_START, &test), "%m");
+	CHECK_EQ(count_resident(p, N), 0);
+	check_current(p, N);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK(!ioctl(fd, PIN_LONGTERM_TEST_READ, &buffer), "%m");
+	CHECK_CONTENT(q, N, SEED);
+	pageout(p, N);
+	CHECK_EQ(count_resident(p, N), 0);
+	fill(p, N, SEED + 1);
+	CHECK(!ioctl(fd, PIN_LONGTERM_TEST_READ, &buffer), "%m");
+	CHECK_CONTENT(q, N, SEED + 1);
+	CHECK(!ioctl(fd, PIN_LONGTERM_TEST_STOP), "%m");
+	demote(p, N);
+	CHECK_CONTENT(p, N, SEED + 1);
+}
+
+static void pin_longterm_ro(void)
+{
+	pin_longterm(0);
+}
+
+static void pin_longterm_ro_fast(void)
+{
+	pin_longterm(PIN_FAST);
+}
+
+static void pin_longterm_rw(void)
+{
+	pin_longterm(PIN_WRITE);
+}
+
+static void pin_longterm_rw_fast(void)
+{
+	pin_longterm(PIN_WRITE | PIN_FAST);
+}
+
+/* A short pin for reading: copied to ordinary memory first, exclusive or not. */
+static void pin_short(unsigned long command, bool pins)
+{
+	int fd = gup_test();
+	void *p = resident(N);
+	struct gup_test test = {
+		.addr = (uintptr_t)p, .size = N * PAGE, .nr_pages_per_call = N,
+	};
+
+	CHECK(!ioctl(fd, command, &test), "%m");
+	if (pins)
+		CHECK_EQ(count_resident(p, N), 0);
+	check_current(p, N);
+	CHECK_CONTENT(p, N, SEED);
+	check_write_promotes(p, N);
+}
+
+static void pin_short_slow(void)
+{
+	pin_short(PIN_BASIC_TEST, true);
+}
+
+static void pin_short_fast(void)
+{
+	pin_short(PIN_FAST_BENCHMARK, true);
+}
+
+static void reference_short(void)
+{
+	pin_short(GUP_BASIC_TEST, false);
+}
+
+/* --- userfaultfd ------------------------------------------------------------ */
+
+static int userfault(uint64_t features)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0)
+		skip("no userfaultfd");
+	if (ioctl(fd, UFFDIO_API, &api) || (api.features & features) != features)
+		skip("no userfaultfd features %#llx", (unsigned long long)features);
+	return fd;
+}
+
+static void userfault_register(int fd, void *p, size_t pages, uint64_t mode)
+{
+	struct uffdio_register reg = {
+		.range = { (uintptr_t)p, pages * PAGE }, .mode = mode,
+	};
+
+	CHECK(!ioctl(fd, UFFDIO_REGISTER, &reg), "%m");
+}
+
+static struct uffd_msg userfault_wait(int fd)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	struct uffd_msg msg;
+
+	CHECK_EQ(poll(&poll_fd, 1, 10000), 1);
+	CHECK_EQ(read(fd, &msg, sizeof(msg)), sizeof(msg));
+	CHECK_EQ(msg.event, UFFD_EVENT_PAGEFAULT);
+	return msg;
+}
+
+static int write_protect(int fd, void *p, size_t pages, bool on)
+{
+	struct uffdio_writeprotect wp = {
+		.range = { (uintptr_t)p, pages * PAGE },
+		.mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+	};
+
+	return ioctl(fd, UFFDIO_WRITEPROTECT, &wp);
+}
+
+static void *filler_thread(void *p)
+{
+	fill(p, N, SEED + 1);
+	return NULL;
+}
+
+/* Serve write-protect faults one by one until all pages are written. */
+static void serve_writer(int fd, void *p)
+{
+	pthread_t thread;
+	size_t i;
+
+	CHECK(!pthread_create(&thread, NULL, filler_thread, p));
+	for (i = 0; i < N; i++) {
+		struct uffd_msg msg = userfault_wait(fd);
+
+		CHECK(msg.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP);
+		CHECK_EQ(msg.arg.pagefault.address / PAGE * PAGE, (uintptr_t)page_at(p, i));
+		CHECK(!write_protect(fd, page_at(p, i), 1, false), "%m");
+	}
+	pthread_join(thread, NULL);
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK_CONTENT(p, N, SEED + 1);
+}
+
+static void uffd_wp_resident(void)
+{
+	int fd = userfault(UFFD_FEATURE_PAGEFAULT_FLAG_WP);
+	void *p = resident(N);
+
+	userfault_register(fd, p, N, UFFDIO_REGISTER_MODE_WP);
+	CHECK(!write_protect(fd, p, N, true), "%m");
+	CHECK_EQ(count_resident(p, N), N);
+	CHECK_CONTENT(p, N, SEED);
+	serve_writer(fd, p);
+}
+
+/* The protection travels with the page. */
+static void uffd_wp_then_demote(void)
+{
+	int fd = userfault(UFFD_FEATURE_PAGEFAULT_FLAG_WP);
+	void *p = filled(N);
+
+	userfault_register(fd, p, N, UFFDIO_REGISTER_MODE_WP);
+	CHECK(!write_protect(fd, p, N, true), "%m");
+	demote(p, N);
+	CHECK_CONTENT(p, N, SEED);
+	serve_writer(fd, p);
+}
+
+/* Taking the protection back is a road to a writable entry. */
+static void uffd_wp_resolve(void)
+{
+	int fd = userfault(UFFD_FEATURE_PAGEFAULT_FLAG_WP);
+	void *p = resident(N);
+
+	userfault_register(fd, p, N, UFFDIO_REGISTER_MODE_WP);
+	CHECK(!write_protect(fd, p, N, true), "%m");
+	CHECK(!write_protect(fd, p, N, false), "%m");
+	CHECK_EQ(count_resident(p, N), N);
+	check_write_promotes(p, N);
+}
+
+static void uffd_wp_async(void)
+{
+	int fd = userfault(FEATURE_WP_ASYNC | FEATURE_WP_UNPOPULATED);
+	void *p = resident(N);
+
+	userfault_register(fd, p, N, UFFDIO_REGISTER_MODE_WP);
+	CHECK(!write_protect(fd, p, N, true), "%m");
+	check_write_promotes(p, N);
+}
+
+/* Closing the file drops protection and registration together. */
+static void uffd_wp_close(void)
+{
+	int fd = userfault(UFFD_FEATURE_PAGEFAULT_FLAG_WP);
+	void *p = resident(N);
+
+	userfault_register(fd, p, N, UFFDIO_REGISTER_MODE_WP);
+	CHECK(!write_protect(fd, p, N, true), "%m");
+	close(fd);
+	check_write_promotes(p, N);
+}
+
+static void uffd_move(void)
+{
+	int fd = userfault(FEATURE_MOVE);
+	void *p = resident(N), *q = map_pages(N);
+	struct move move = { (uintptr_t)q, (uintptr_t)p, N * PAGE };
+	size_t moved;
+
+	userfault_register(fd, q, N, UFFDIO_REGISTER_MODE_MISSING);
+	CHECK(!ioctl(fd, IOCTL_MOVE, &move), "%m");
+	CHECK_EQ(move.moved, N * PAGE);
+	moved = count_resident(q, N);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), moved * PAGE);
+	CHECK_CONTENT(q, N, SEED);
+	CHECK_EQ(count_resident(q, N), moved);
+	check_write_promotes(q, N);
+}
+
+/*
+ * A pin that lasts: process_vm_readv(2) has pinned what it reads while it waits
+ * for its own buffer, which userfaultfd does not give it yet.
+ */
+#define PINNED 8
+
+static struct {
+	void *from, *to;
+} stalled;
+
+static void *stalled_reader(void *arg)
+{
+	struct iovec local = { stalled.to, PINNED * PAGE };
+	struct iovec remote = { stalled.from, PINNED * PAGE };
+
+	CHECK_EQ(process_vm_readv(getpid(), &local, 1, &remote, 1, 0), PINNED * PAGE);
+	return NULL;
+}
+
+static void pin_held(void)
+{
+	int fd = userfault(0);
+	void *p = resident(N);
+	struct uffdio_zeropage zero = {};
+	pthread_t thread;
+
+	stalled.from = p;
+	stalled.to = map_pages(PINNED);
+	userfault_register(fd, stalled.to, PINNED, UFFDIO_REGISTER_MODE_MISSING);
+	CHECK(!pthread_create(&thread, NULL, stalled_reader, NULL));
+	userfault_wait(fd);
+	CHECK_EQ(count_resident(p, PINNED), 0);
+	CHECK_EQ(count_resident(p, N), N - PINNED);
+	CHECK_EQ(run_walker(), 0);
+	pageout(p, N);
+	CHECK_EQ(count_resident(p, PINNED), 0);
+	fill(p, PINNED, SEED + 1);
+	zero.range.start = (uintptr_t)stalled.to;
+	zero.range.len = PINNED * PAGE;
+	CHECK(!ioctl(fd, UFFDIO_ZEROPAGE, &zero), "%m");
+	pthread_join(thread, NULL);
+	/* The pin saw what was written after it was taken. */
+	CHECK_CONTENT(stalled.to, PINNED, SEED + 1);
+	demote(p, N);
+}
+
+/* --- system calls that reach into other memory ------------------------------ */
+
+static void *shared_address;
+static size_t victim_pages = N;
+
+static void victim(struct peer *up, void *arg)
+{
+	fill(shared_address, victim_pages, SEED);
+	if (arg)
+		CHECK(!mprotect(shared_address, victim_pages * PAGE, PROT_READ), "%m");
+	demote(shared_address, victim_pages);
+	tell(up, 'r');
+	hear(up);
+	CHECK_EQ(count_resident(shared_address, victim_pages), 0);
+	CHECK_CONTENT(shared_address, victim_pages, SEED + 1);
+}
+
+static void vm_write(void)
+{
+	struct iovec local = { NULL, N * PAGE }, remote = { NULL, N * PAGE };
+	struct peer peer;
+	void *q = map_pages(N);
+
+	shared_address = remote.iov_base = map_pages(N);
+	local.iov_base = q;
+	peer = peer_start(victim, NULL);
+	hear(&peer);
+	/* Reading may promote, or not. */
+	CHECK_EQ(process_vm_readv(peer.pid, &local, 1, &remote, 1, 0), N * PAGE);
+	CHECK_CONTENT(q, N, SEED);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"),
+		 count_resident_of(peer.pid, shared_address, N) * PAGE);
+	CHECK_EQ(run_walker(), 0);
+	fill(q, N, SEED + 1);
+	CHECK_EQ(process_vm_writev(peer.pid, &local, 1, &remote, 1, 0), N * PAGE);
+	tell(&peer, 'g');
+	CHECK_EQ(peer_end(&peer), 0);
+}
+
+/* Writing against the protection, as debuggers do. */
+static void force_by_proc_mem(void)
+{
+	void *q = filled(N);
+	struct peer peer;
+	char path[40];
+	int fd;
+
+	shared_address = map_pages(N);
+	fill(q, N, SEED + 1);
+	peer = peer_start(victim, "read-only");
+	hear(&peer);
+	snprintf(path, sizeof(path), "/proc/%d/mem", peer.pid);
+	fd = open(path, O_RDWR);
+	CHECK(fd >= 0, "%m");
+	CHECK_EQ(pwrite(fd, q, N * PAGE, (uintptr_t)shared_address), N * PAGE);
+	tell(&peer, 'g');
+	CHECK_EQ(peer_end(&peer), 0);
+}
+
+static void force_by_ptrace(void)
+{
+	uint64_t *q;
+	struct peer peer;
+	size_t i;
+	int status;
+
+	victim_pages = 16;	/* a system call for each word */
+	q = map_pages(victim_pages);
+	shared_address = map_pages(victim_pages);
+	fill(q, victim_pages, SEED + 1);
+	peer = peer_start(victim, "read-only");
+	hear(&peer);
+	CHECK(!ptrace(PTRACE_ATTACH, peer.pid, NULL, NULL), "%m");
+	CHECK_EQ(waitpid(peer.pid, &status, 0), peer.pid);
+	for (i = 0; i < victim_pages * PAGE / sizeof(*q); i++)
+		CHECK(!ptrace(PTRACE_POKEDATA, peer.pid, (uint64_t *)shared_address + i, q[i]),
+		      "%m");
+	CHECK(!ptrace(PTRACE_DETACH, peer.pid, NULL, NULL), "%m");
+	tell(&peer, 'g');
+	CHECK_EQ(peer_end(&peer), 0);
+}
+
+static void other_madvise(void)
+{
+	struct iovec remote = { NULL, N * PAGE };
+	struct peer peer;
+	int fd;
+
+	shared_address = remote.iov_base = map_pages(N);
+	peer = peer_start(victim, NULL);
+	hear(&peer);
+	fd = syscall(SYS_pidfd_open, peer.pid, 0);
+	CHECK(fd >= 0, "%m");
+	/* Off the node by writing to it from here, and back. */
+	{
+		void *q = filled(N);
+		struct iovec local = { q, N * PAGE };
+
+		fill(q, N, SEED + 1);
+		CHECK_EQ(process_vm_writev(peer.pid, &local, 1, &remote, 1, 0), N * PAGE);
+		CHECK_EQ(count_resident_of(peer.pid, shared_address, N), 0);
+		CHECK(WAIT_FOR(10, (syscall(SYS_process_madvise, fd, &remote, 1UL,
+					    MADV_PAGEOUT, 0) == (long)(N * PAGE) &&
+				    count_resident_of(peer.pid, shared_address, N) == N)));
+		CHECK_EQ(cg_number(&cg_here, "cram.current"), N * PAGE);
+		CHECK_EQ(process_vm_writev(peer.pid, &local, 1, &remote, 1, 0), N * PAGE);
+	}
+	tell(&peer, 'g');
+	CHECK_EQ(peer_end(&peer), 0);
+}
+
+/* --- input and output ------------------------------------------------------- */
+
+static void direct_io(void)
+{
+	int fd = open("/dev/ram0", O_RDWR | O_DIRECT);
+	void *p, *q;
+
+	if (fd < 0)
+		skip("no /dev/ram0 (CONFIG_BLK_DEV_RAM)");
+	p = resident(N);
+	CHECK_EQ(pwrite(fd, p, N * PAGE, 0), N * PAGE);
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK_CONTENT(p, N, SEED);
+	q = map_pages(N);
+	fill(q, N, SEED + 1);
+	demote(q, N);
+	CHECK_EQ(pread(fd, q, N * PAGE, 0), N * PAGE);
+	CHECK_CONTENT(q, N, SEED);
+	CHECK_EQ(count_resident(q, N), 0);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+}
+
+/* One operation on a ring of our own. */
+struct ring {
+	int fd;
+	struct io_uring_params p;
+	char *sq, *cq;
+	struct io_uring_sqe *sqe;
+};
+
+static struct ring ring_make(void)
+{
+	struct ring r = {};
+
+	r.fd = syscall(SYS_io_uring_setup, 4, &r.p);
+	if (r.fd < 0)
+		skip("no io_uring");
+	r.sq = mmap(NULL, r.p.sq_off.array + r.p.sq_entries * 4, PROT_READ | PROT_WRITE,
+		    MAP_SHARED, r.fd, IORING_OFF_SQ_RING);
+	r.cq = mmap(NULL, r.p.cq_off.cqes + r.p.cq_entries * sizeof(struct io_uring_cqe),
+		    PROT_READ | PROT_WRITE, MAP_SHARED, r.fd, IORING_OFF_CQ_RING);
+	r.sqe = mmap(NULL, r.p.sq_entries * sizeof(*r.sqe), PROT_READ | PROT_WRITE, MAP_SHARED,
+		     r.fd, IORING_OFF_SQES);
+	CHECK(r.sq != MAP_FAILED && r.cq != MAP_FAILED && (void *)r.sqe != MAP_FAILED, "%m");
+	return r;
+}
+
+static int ring_do(struct ring *r, int opcode, int fd, void *p, size_t len)
+{
+	uint32_t *tail = (uint32_t *)(r->sq + r->p.sq_off.tail);
+	uint32_t *array = (uint32_t *)(r->sq + r->p.sq_off.array);
+	uint32_t *head = (uint32_t *)(r->cq + r->p.cq_off.head);
+	struct io_uring_cqe *cqe = (void *)(r->cq + r->p.cq_off.cqes);
+
+	r->sqe[0] = (struct io_uring_sqe){
+		.opcode = opcode, .fd = fd, .addr = (uintptr_t)p, .len = len,
+	};
+	array[*tail % r->p.sq_entries] = 0;
+	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
+	CHECK_EQ(syscall(SYS_io_uring_enter, r->fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0), 1);
+	cqe += __atomic_load_n(head, __ATOMIC_ACQUIRE) % r->p.cq_entries;
+	__atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
+	return cqe->res;
+}
+
+static void fixed_buffers(void)
+{
+	struct ring ring = ring_make();
+	void *p = resident(N), *q;
+	struct iovec iov = { p, N * PAGE };
+	int fd = memfd_create("data", 0);
+
+	CHECK(!syscall(SYS_io_uring_register, ring.fd, IORING_REGISTER_BUFFERS, &iov, 1), "%m");
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK_CONTENT(p, N, SEED);
+	pageout(p, N);
+	CHECK_EQ(count_resident(p, N), 0);
+	fill(p, N, SEED + 1);
+	CHECK(!ftruncate(fd, N * PAGE));
+	CHECK_EQ(ring_do(&ring, IORING_OP_WRITE_FIXED, fd, p, N * PAGE), N * PAGE);
+	q = mmap(NULL, N * PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	CHECK(q != MAP_FAILED, "%m");
+	CHECK_CONTENT(q, N, SEED + 1);
+	CHECK(!syscall(SYS_io_uring_register, ring.fd, IORING_UNREGISTER_BUFFERS, NULL, 0), "%m");
+	demote(p, N);
+	CHECK_CONTENT(p, N, SEED + 1);
+}
+
+/* A reference without a pin: the pipe keeps what was there. */
+static void vmsplice_and_write(void)
+{
+	void *p = resident(N), *q = map_pages(16);
+	struct iovec iov = { p, 16 * PAGE };
+	int fd[2];
+
+	CHECK(!pipe(fd) && fcntl(fd[1], F_SETPIPE_SZ, 64 * PAGE) > 0, "%m");
+	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 16 * PAGE);
+	CHECK_EQ(run_walker(), 0);
+	check_write_promotes(p, N);
+	CHECK_EQ(read(fd[0], q, 16 * PAGE), 16 * PAGE);
+	CHECK(differs(q, 16, SEED) == -1 || differs(q, 16, SEED + 1) == -1);
+	close(fd[0]);
+	close(fd[1]);
+	CHECK(WAIT_FOR(5, cg_number(&cg_here, "cram.current") == 0));
+}
+
+/* The pipe's pages outlive the mapping. */
+static void vmsplice_and_unmap(void)
+{
+	void *p = resident(16), *q = map_pages(16);
+	struct iovec iov = { p, 16 * PAGE };
+	int fd[2];
+
+	CHECK(!pipe(fd) && fcntl(fd[1], F_SETPIPE_SZ, 64 * PAGE) > 0, "%m");
+	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 16 * PAGE);
+	unmap_pages(p, 16);
+	CHECK_EQ(run_walker(), 0);
+	CHECK_EQ(read(fd[0], q, 16 * PAGE), 16 * PAGE);
+	CHECK_CONTENT(q, 16, SEED);
+	CHECK(WAIT_FOR(5, cg_number(&cg_here, "cram.current") == 0));
+}
+
+/*
+ * Evicted to swap while somebody holds the page: it is unmapped, but stays in
+ * the swap cache, on the node. A fault finds it there.
+ */
+static void swap_cache_on_node(void)
+{
+	void *p, *q = map_pages(16);
+	struct iovec iov;
+	int fd[2];
+
+	if (!swap_on(256))
+		skip("no zram for swap");
+	p = resident(16);
+	iov = (struct iovec){ p, 16 * PAGE };
+	CHECK(!pipe(fd) && fcntl(fd[1], F_SETPIPE_SZ, 64 * PAGE) > 0, "%m");
+	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 16 * PAGE);
+	CHECK_EQ(cg_write(&cg_here, "cram.max", "0"), 0);
+	tap_note("%zu of 16 unmapped to swap, %lld bytes still resident", count_swapped(p, 16),
+		 (long long)cg_number(&cg_here, "cram.current"));
+	CHECK_EQ(cg_write(&cg_here, "cram.max", "max"), 0);
+	/* Half of them are read first. */
+	CHECK_CONTENT(p, 8, SEED);
+	check_write_promotes(p, 16);
+	CHECK_EQ(read(fd[0], q, 16 * PAGE), 16 * PAGE);
+	CHECK(differs(q, 16, SEED) == -1 || differs(q, 16, SEED + 1) == -1);
+	CHECK(WAIT_FOR(5, cg_number(&cg_here, "cram.current") == 0));
+	CHECK_CONTENT(p, 16, SEED + 1);
+}
+
+/* --- protection ------------------------------------------------------------- */
+
+static void protect(void *p, size_t pages, int prot)
+{
+	CHECK(!mprotect(p, pages * PAGE, prot), "%m");
+}
+
+static void mprotect_round(int between)
+{
+	void *p = resident(N);
+
+	protect(p, N, between);
+	protect(p, N, PROT_READ | PROT_WRITE);
+	CHECK_EQ(count_resident(p, N), N);
+	CHECK_CONTENT(p, N, SEED);
+	check_write_promotes(p, N);
+}
+
+static void mprotect_read(void)
+{
+	mprotect_round(PROT_READ);
+}
+
+static void mprotect_none(void)
+{
+	mprotect_round(PROT_NONE);
+}
+
+static void mprotect_demoted_readonly(void)
+{
+	void *p = filled(N);
+
+	protect(p, N, PROT_READ);
+	demote(p, N);
+	protect(p, N, PROT_READ | PROT_WRITE);
+	check_write_promotes(p, N);
+}
+
+/* Batches of entries, some of them resident. */
+static void mprotect_mixed(void)
+{
+	void *p = filled(N);
+	size_t i, j;
+
+	for (i = 0; i < N; i += 8)
+		for (j = i; j < i + i / 8 % 8; j++)
+			demote(page_at(p, j), 1);
+	CHECK(count_resident(p, N) > N / 4 && count_resident(p, N) < N * 3 / 4);
+	protect(p, N, PROT_READ);
+	protect(p, N, PROT_READ | PROT_WRITE);
+	CHECK_CONTENT(p, N, SEED);
+	check_current(p, N);
+	check_write_promotes(p, N);
+}
+
+/* --- fork ------------------------------------------------------------------- */
+
+static void child_writes(struct peer *up, void *p)
+{
+	CHECK_CONTENT(p, N, SEED);
+	CHECK_EQ(count_resident(p, N), N);
+	tell(up, '1');
+	hear(up);
+	fill(p, N, SEED + 1);
+	CHECK_EQ(count_resident(p, N), 0);
+	tell(up, '2');
+	hear(up);
+	CHECK_CONTENT(p, N, SEED + 1);
+}
+
+static void fork_child_writes(void)
+{
+	void *p = resident(N);
+	struct peer peer = peer_start(child_writes, p);
+
+	hear(&peer);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), N * PAGE);
+	tell(&peer, 'w');
+	hear(&peer);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK_EQ(count_resident(p, N), N);
+	/* Now ours alone again: no shortcut to a writable entry. */
+	check_write_promotes(p, N);
+	tell(&peer, 'e');
+	CHECK_EQ(peer_end(&peer), 0);
+}
+
+static void child_reads(struct peer *up, void *p)
+{
+	CHECK_CONTENT(p, N, SEED);
+	tell(up, '1');
+	hear(up);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK_EQ(count_resident(p, N), N);
+	check_write_promotes(p, N);
+}
+
+static void fork_parent_writes(void)
+{
+	void *p = resident(N);
+	struct peer peer = peer_start(child_reads, p);
+
+	hear(&peer);
+	fill(p, N, SEED + 2);
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), N * PAGE);
+	tell(&peer, 'g');
+	CHECK_EQ(peer_end(&peer), 0);
+	CHECK_CONTENT(p, N, SEED + 2);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+}
+
+static void fork_exit_write(void)
+{
+	void *p = resident(N);
+	struct peer peer = peer_start(child_reads, p);
+
+	hear(&peer);
+	kill(peer.pid, SIGKILL);
+	CHECK_EQ(waitpid(peer.pid, NULL, 0), peer.pid);
+	CHECK_EQ(count_resident(p, N), N);
+	check_write_promotes(p, N);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+}
+
+static void child_demotes(struct peer *up, void *p)
+{
+	CHECK_CONTENT(p, N, SEED);
+	tell(up, '1');
+	hear(up);
+	CHECK_CONTENT(p, N, SEED);
+	fill(p, N, SEED + 3);
+	tell(up, '2');
+	hear(up);
+	CHECK_CONTENT(p, N, SEED + 3);
+}
+
+/* Pages mapped by two processes are demoted for both. */
+static void fork_then_demote(void)
+{
+	void *p = filled(N);
+	struct peer peer = peer_start(child_demotes, p);
+
+	hear(&peer);
+	WAIT_FOR(10, (cg_printf(&cg_here, "memory.reclaim", "%lu", N * PAGE),
+		      count_resident(p, N) > N / 2));
+	CHECK(count_resident(p, N) > N / 2, "%zu", count_resident(p, N));
+	CHECK_EQ(count_resident_of(peer.pid, p, N), count_resident(p, N));
+	CHECK_CONTENT(p, N, SEED);
+	tell(&peer, 'w');
+	hear(&peer);
+	CHECK_CONTENT(p, N, SEED);
+	check_write_promotes(p, N);
+	tell(&peer, 'e');
+	CHECK_EQ(peer_end(&peer), 0);
+}
+
+/* --- mappings --------------------------------------------------------------- */
+
+static void unmap_part(void)
+{
+	void *p = resident(N);
+
+	unmap_pages(page_at(p, N / 4), N / 2);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), N / 2 * PAGE);
+	CHECK_CONTENT(p, N / 4, SEED);
+	unmap_pages(p, N / 4);
+	unmap_pages(page_at(p, N * 3 / 4), N / 4);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+}
+
+static bool all_zero(const void *p, size_t pages)
+{
+	const uint64_t *w = p;
+	size_t i;
+
+	for (i = 0; i < pages * PAGE / sizeof(*w); i++)
+		if (w[i])
+			return false;
+	return true;
+}
+
+static void dontneed(void)
+{
+	void *p = resident(N);
+
+	CHECK(!madvise(p, N / 2 * PAGE, MADV_DONTNEED));
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), N / 2 * PAGE);
+	CHECK(all_zero(p, N / 2));
+	CHECK_EQ(count_resident(p, N), N / 2);
+	fill(p, N, SEED);
+	CHECK_CONTENT(p, N, SEED);
+}
+
+/* Until it is written the kernel may drop it at any time; after that, never. */
+static void lazyfree(void)
+{
+	void *p = resident(N);
+	size_t i;
+
+	CHECK(!madvise(p, N * PAGE, MADV_FREE));
+	CHECK_EQ(run_walker(), 0);
+	fill(p, N / 2, SEED + 1);
+	cg_printf(&cg_here, "memory.reclaim", "%lu", N * PAGE);
+	CHECK_CONTENT(p, N / 2, SEED + 1);
+	for (i = N / 2; i < N; i++)
+		CHECK(all_zero(page_at(p, i), 1) || !page_differs(page_at(p, i), SEED, i));
+	check_write_promotes(p, N);
+	pageout(p, N);
+	CHECK_CONTENT(p, N, SEED + 1);
+}
+
+/* Marked while in memory: the contents are worth nothing, so not demoted. */
+static void lazyfree_is_not_demoted(void)
+{
+	void *p = filled(N);
+
+	CHECK(!madvise(p, N * PAGE, MADV_FREE));
+	pageout(p, N);
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK_EQ(stat_of("demote"), 0);
+}
+
+static void remap_to(int flags)
+{
+	char *p = resident(N), *q;
+
+	q = mremap(p, N * PAGE, N * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED | flags, map_pages(N));
+	CHECK(q != MAP_FAILED, "%m");
+	CHECK_EQ(count_resident(q, N), N);
+	CHECK_CONTENT(q, N, SEED);
+	if (flags)
+		CHECK(all_zero(p, N));
+	check_write_promotes(q, N);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+}
+
+static void remap(void)
+{
+	remap_to(0);
+}
+
+static void remap_dontunmap(void)
+{
+	remap_to(MREMAP_DONTUNMAP);
+}
+
+static void mlock_resident(void)
+{
+	void *p = resident(N), *q;
+
+	CHECK(!mlock(p, N * PAGE), "%m");
+	CHECK_CONTENT(p, N, SEED);
+	CHECK_EQ(run_walker(), 0);
+	check_current(p, N);
+	fill(p, N, SEED + 1);
+	/* Locked pages are not for demotion. */
+	madvise(p, N * PAGE, MADV_PAGEOUT);
+	cg_printf(&cg_here, "memory.reclaim", "%lu", N * PAGE);
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK(!munlock(p, N * PAGE), "%m");
+	demote(p, N);
+	CHECK_CONTENT(p, N, SEED + 1);
+
+	q = map_pages(N);
+	fill(q, N, SEED);
+	protect(q, N, PROT_READ);
+	demote(q, N);
+	CHECK(!mlock(q, N * PAGE), "%m");
+	CHECK_CONTENT(q, N, SEED);
+	protect(q, N, PROT_READ | PROT_WRITE);
+	check_write_promotes(q, N);
+	CHECK(!munlock(q, N * PAGE), "%m");
+}
+
+static void not_for_cram(void)
+{
+	int fd = memfd_create("data", 0);
+	void *shared = mmap(NULL, N * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			    -1, 0);
+	void *file = mmap(NULL, N * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *zero = map_pages(N);
+	size_t i;
+
+	CHECK(shared != MAP_FAILED && file != MAP_FAILED && !ftruncate(fd, N * PAGE));
+	fill(shared, N, SEED);
+	fill(file, N, SEED);
+	for (i = 0; i < N; i++)
+		CHECK_EQ(*(volatile char *)page_at(zero, i), 0);
+	for (i = 0; i < 3; i++) {
+		pageout(shared, N);
+		pageout(file, N);
+		pageout(zero, N);
+	}
+	CHECK_EQ(count_resident(shared, N), 0);
+	CHECK_EQ(count_resident(file, N), 0);
+	CHECK_EQ(count_resident(zero, N), 0);
+	CHECK_CONTENT(shared, N, SEED);
+	CHECK_CONTENT(file, N, SEED);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+}
+
+/* --- other movers ----------------------------------------------------------- */
+
+/* Leaving by somebody else's migration is charged by force, and counted. */
+static void check_moved_off(void *p, int64_t memory)
+{
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+	CHECK_EQ(stat_of("promote_forced"), N);
+	CHECK_NEAR(cg_number(&cg_here, "memory.current") - memory, N * PAGE, charge_slack());
+	CHECK_CONTENT(p, N, SEED);
+	CHECK_EQ(run_walker(), 0);
+	fill(p, N, SEED + 1);
+	CHECK_CONTENT(p, N, SEED + 1);
+}
+
+static void move_pages_off(void)
+{
+	void *p = resident(N), *addr[N];
+	int64_t memory = cg_number(&cg_here, "memory.current");
+	int node[N], status[N];
+	size_t i;
+
+	for (i = 0; i < N; i++) {
+		addr[i] = page_at(p, i);
+		node[i] = 0;
+		status[i] = -1;
+	}
+	CHECK_EQ(syscall(SYS_move_pages, 0, (long)N, addr, node, status, MPOL_MF_MOVE), 0);
+	for (i = 0; i < N; i++)
+		CHECK_EQ(status[i], 0);
+	check_moved_off(p, memory);
+}
+
+/* At memory.max, too: it is not a fault that could wait. */
+static void move_pages_off_at_max(void)
+{
+	void *p = resident(N), *addr[N];
+	int64_t memory = cg_number(&cg_here, "memory.current");
+	int node[N] = {}, status[N];
+	size_t i;
+
+	for (i = 0; i < N; i++)
+		addr[i] = page_at(p, i);
+	CHECK_EQ(write_bytes(cg_file(&cg_here, "memory.max"), "1M", 2, O_NONBLOCK), 0);
+	CHECK_EQ(syscall(SYS_move_pages, 0, (long)N, addr, node, status, MPOL_MF_MOVE), 0);
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK_EQ(cg_key(&cg_here, "memory.events", "oom_kill"), 0);
+	CHECK_EQ(write_bytes(cg_file(&cg_here, "memory.max"), "max", 3, O_NONBLOCK), 0);
+	check_moved_off(p, memory);
+}
+
+static void migrate_pages_off(void)
+{
+	void *p = resident(N);
+	int64_t memory = cg_number(&cg_here, "memory.current");
+	unsigned long from = 1UL << cram_node(), to = 1;
+
+	CHECK_EQ(syscall(SYS_migrate_pages, 0, 64UL, &from, &to), 0);
+	check_moved_off(p, memory);
+}
+
+/* Nobody gets there by asking for the node. */
+static void move_pages_onto(void)
+{
+	void *p = filled(N), *addr[N];
+	int node[N], status[N];
+	size_t i;
+
+	for (i = 0; i < N; i++) {
+		addr[i] = page_at(p, i);
+		node[i] = cram_node();
+	}
+	CHECK(syscall(SYS_move_pages, 0, (long)N, addr, node, status, MPOL_MF_MOVE) != 0);
+	CHECK_EQ(count_resident(p, N), 0);
+	/* Nor, for resident pages, to the node where they are. */
+	demote(p, N);
+	syscall(SYS_move_pages, 0, (long)N, addr, node, status, MPOL_MF_MOVE);
+	check_current(p, N);
+	CHECK_CONTENT(p, N, SEED);
+	check_write_promotes(p, N);
+}
+
+static void bind_elsewhere(void)
+{
+	void *p = resident(N);
+	unsigned long nodes = 1;
+
+	CHECK(!syscall(SYS_mbind, p, N * PAGE, MPOL_BIND, &nodes, 64UL, MPOL_MF_MOVE), "%m");
+	check_current(p, N);
+	CHECK_CONTENT(p, N, SEED);
+	check_write_promotes(p, N);
+	/* The policy is about allocations: cold pages may be demoted all the same. */
+	pageout(p, N);
+	check_current(p, N);
+	CHECK_CONTENT(p, N, SEED + 1);
+}
+
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE 101
+#endif
+
+/* The page leaves service; it is given back to it for the tests that follow. */
+static void soft_offline(void)
+{
+	void *p = resident(N);
+	uint64_t pfn = pfn_of(p);
+	char text[32];
+
+	if (madvise(p, PAGE, MADV_SOFT_OFFLINE)) {
+		if (errno == EINVAL || errno == EOPNOTSUPP)
+			skip("no MADV_SOFT_OFFLINE here (%s)", strerrorname_np(errno));
+		CHECK(errno == EBUSY, "%m");
+		CHECK_EQ(count_resident(p, N), N);
+	} else {
+		CHECK_EQ(is_resident(p), 0);
+		CHECK_EQ(stat_of("promote_forced"), 1);
+	}
+	check_current(p, N);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK_EQ(run_walker(), 0);
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)pfn);
+	write_text("/sys/kernel/debug/hwpoison/unpoison-pfn", text);
+	check_write_promotes(p, N);
+}
+
+/* The memory block of a resident page: off with everything, or nothing happens. */
+static void block_offline(void)
+{
+	void *p = resident(N);
+	int64_t memory = cg_number(&cg_here, "memory.current");
+	char path[100], buf[64];
+	uint64_t block;
+	int err;
+
+	read_text("/sys/devices/system/memory/block_size_bytes", buf, sizeof(buf));
+	block = pfn_of(p) / (strtoull(buf, NULL, 16) / PAGE);
+	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%llu/state",
+		 (unsigned long long)block);
+	err = write_text(path, "offline");
+	tap_note("offlining memory block %llu: %s", (unsigned long long)block,
+		 err ? strerrorname_np(-err) : "done");
+	CHECK_CONTENT(p, N, SEED);
+	CHECK_EQ(run_walker(), 0);
+	check_current(p, N);
+	CHECK_NEAR(cg_number(&cg_here, "memory.current") - memory,
+		   (N - count_resident(p, N)) * PAGE, charge_slack());
+	if (err) {
+		CHECK_EQ(err, -EBUSY);
+		CHECK_EQ(count_resident(p, N), N);
+	} else {
+		CHECK_EQ(is_resident(p), 0);
+		CHECK_EQ(write_text(path, "online_movable"), 0);
+	}
+	check_write_promotes(p, N);
+	demote(p, N);
+	CHECK_CONTENT(p, N, SEED + 1);
+}
+
+static bool state_is(const char *want)
+{
+	char buf[64];
+
+	read_text(node_file("state"), buf, sizeof(buf));
+	return !strncmp(buf, want, strlen(want));
+}
+
+/* Draining on request is done, or refused with everything intact. */
+static void drain(void)
+{
+	void *p = resident(N);
+
+	if (access(node_file("state"), W_OK))
+		skip("nodeN/cram/state cannot be written");
+	CHECK_EQ(write_text(node_file("state"), "offline"), 0);
+	CHECK(state_is("offline"));
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK_EQ(node_number("used_bytes"), 0);
+	CHECK_CONTENT(p, N, SEED);
+	pageout(p, N);
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK(stat_of("refuse_state") + stat_of("refuse_right") > 0);
+	CHECK_EQ(write_text(node_file("state"), "open"), 0);
+	CHECK(WAIT_FOR(5, state_is("open")));
+	demote(p, N);
+	CHECK_CONTENT(p, N, SEED);
+}
+
+static void drain_held(void)
+{
+	void *p = resident(N);
+	struct iovec iov = { p, 16 * PAGE };
+	int fd[2], err;
+
+	if (access(node_file("state"), W_OK))
+		skip("nodeN/cram/state cannot be written");
+	CHECK(!pipe(fd) && fcntl(fd[1], F_SETPIPE_SZ, 64 * PAGE) > 0, "%m");
+	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 16 * PAGE);
+	err = write_text(node_file("state"), "offline");
+	if (err) {
+		CHECK_EQ(err, -EBUSY);
+		CHECK(state_is("open"));
+	} else {
+		CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+		CHECK_EQ(write_text(node_file("state"), "open"), 0);
+	}
+	CHECK_CONTENT(p, N, SEED);
+	close(fd[0]);
+	close(fd[1]);
+	CHECK_EQ(write_text(node_file("state"), "offline"), 0);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK_EQ(write_text(node_file("state"), "open"), 0);
+	demote(p, N);
+}
+
+/* --- other parts of memory management --------------------------------------- */
+
+#define KSM "/sys/kernel/mm/ksm/"
+
+static void ksm_scans(int n)
+{
+	int64_t first = read_number(KSM "full_scans");
+
+	write_text(KSM "sleep_millisecs", "0");
+	write_text(KSM "pages_to_scan", "10000");
+	CHECK_EQ(write_text(KSM "run", "1"), 0);
+	CHECK(WAIT_FOR(20, read_number(KSM "full_scans") >= first + n));
+	CHECK_EQ(write_text(KSM "run", "0"), 0);
+}
+
+static void same_pages(void *p, size_t pages)
+{
+	size_t i;
+
+	for (i = 0; i < pages; i++)
+		fill_page(page_at(p, i), SEED, 0);
+}
+
+static bool pages_are_same(void *p, size_t pages)
+{
+	size_t i;
+
+	for (i = 0; i < pages; i++)
+		if (page_differs(page_at(p, i), SEED, 0))
+			return false;
+	return true;
+}
+
+static void ksm_leaves_resident(void)
+{
+	void *p = map_pages(N);
+
+	if (!exists(KSM "run"))
+		skip("no KSM");
+	same_pages(p, N);
+	demote(p, N);
+	CHECK(!madvise(p, N * PAGE, MADV_MERGEABLE), "%m");
+	ksm_scans(4);
+	CHECK_EQ(count_resident(p, N), N);
+	CHECK_EQ(read_number("/proc/self/ksm_merging_pages"), 0);
+	CHECK(pages_are_same(p, N));
+	check_current(p, N);
+	check_write_promotes(p, N);
+}
+
+static void ksm_is_not_demoted(void)
+{
+	void *p = map_pages(N);
+	size_t i;
+
+	if (!exists(KSM "run"))
+		skip("no KSM");
+	same_pages(p, N);
+	CHECK(!madvise(p, N * PAGE, MADV_MERGEABLE), "%m");
+	ksm_scans(4);
+	CHECK(read_number("/proc/self/ksm_merging_pages") > N / 2);
+	for (i = 0; i < 3; i++) {
+		pageout(p, N);
+		cg_printf(&cg_here, "memory.reclaim", "%lu", N * PAGE);
+	}
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK(pages_are_same(p, N));
+	CHECK(!madvise(p, N * PAGE, MADV_UNMERGEABLE), "%m");
+	CHECK(pages_are_same(p, N));
+}
+
+#define HUGE 512
+
+/* Collapsing copies resident pages into a huge one, or leaves all alone. */
+static void collapse(void)
+{
+	char *p = map_pages(2 * HUGE);
+	int64_t memory;
+	int err;
+
+	p = (char *)(((uintptr_t)p + HUGE * PAGE - 1) & ~(HUGE * PAGE - 1));
+	fill(p, HUGE, SEED);
+	demote(p, HUGE);
+	memory = cg_number(&cg_here, "memory.current");
+	err = madvise(p, HUGE * PAGE, MADV_COLLAPSE) ? errno : 0;
+	tap_note("MADV_COLLAPSE: %s", err ? strerrorname_np(err) : "done");
+	CHECK_CONTENT(p, HUGE, SEED);
+	check_current(p, HUGE);
+	CHECK(count_resident(p, HUGE) == (err ? HUGE : 0));
+	CHECK_NEAR(cg_number(&cg_here, "memory.current") - memory, err ? 0 : HUGE * PAGE,
+		   charge_slack());
+	check_write_promotes(p, HUGE);
+}
+
+/* A few resident pages in a range of ordinary ones. */
+static void collapse_mixed(void)
+{
+	char *p = map_pages(2 * HUGE);
+	size_t before;
+
+	p = (char *)(((uintptr_t)p + HUGE * PAGE - 1) & ~(HUGE * PAGE - 1));
+	fill(p, HUGE, SEED);
+	demote(p, HUGE / 4);
+	before = count_resident(p, HUGE);
+	if (madvise(p, HUGE * PAGE, MADV_COLLAPSE))
+		CHECK_EQ(count_resident(p, HUGE), before);
+	else
+		CHECK_EQ(count_resident(p, HUGE), 0);
+	CHECK_CONTENT(p, HUGE, SEED);
+	check_current(p, HUGE);
+	check_write_promotes(p, HUGE);
+}
+
+static void swapoff_mixed(void)
+{
+	void *p;
+
+	if (!swap_on(256))
+		skip("no zram for swap");
+	p = filled(N);
+	CHECK_EQ(cg_write(&cg_here, "cram.nodes", "none"), 0);
+	CHECK(WAIT_FOR(5, (pageout(p, N / 2), count_swapped(p, N / 2) == N / 2)));
+	/* These are in the swap cache, and may still have their slot there. */
+	CHECK_CONTENT(p, N / 4, SEED);
+	CHECK_EQ(cg_write(&cg_here, "cram.nodes", "\n"), 0);
+	demote(page_at(p, N / 2), N / 2);
+	pageout(p, N / 8);
+	CHECK_EQ(swap_off(), 0);
+	CHECK_EQ(count_swapped(p, N), 0);
+	CHECK(count_resident(p, N) >= N / 2);
+	check_current(p, N);
+	CHECK_CONTENT(p, N, SEED);
+	check_write_promotes(p, N);
+}
+
+/* From swap into memory and on to the node, and again. */
+static void swap_and_cram(void)
+{
+	void *p;
+	int i;
+
+	if (!swap_on(256))
+		skip("no zram for swap");
+	p = filled(N);
+	for (i = 0; i < 4; i++) {
+		CHECK_EQ(cg_write(&cg_here, "cram.max", "0"), 0);
+		CHECK(WAIT_FOR(5, (pageout(p, N), count_swapped(p, N) == N)));
+		CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+		CHECK_EQ(cg_write(&cg_here, "cram.max", "max"), 0);
+		/* Swapped in for reading: clean copies, on swap as well. */
+		CHECK_CONTENT(p, N, SEED + i);
+		demote(p, N);
+		check_current(p, N);
+		CHECK_CONTENT(p, N, SEED + i);
+		if (i % 2) {
+			/* Out again while on the node. */
+			CHECK_EQ(cg_write(&cg_here, "cram.max", "0"), 0);
+			CHECK_EQ(count_resident(p, N), 0);
+			CHECK_CONTENT(p, N, SEED + i);
+		}
+		fill(p, N, SEED + i + 1);
+		CHECK_EQ(run_walker(), 0);
+	}
+	CHECK_EQ(swap_off(), 0);
+	CHECK_CONTENT(p, N, SEED + 4);
+}
+
+static bool soft_dirty(const void *p)
+{
+	return pagemap(p) & PM_SOFT_DIRTY;
+}
+
+static void soft_dirty_tracking(void)
+{
+	char *p = filled(N);
+	size_t i;
+
+	CHECK_EQ(write_text("/proc/self/clear_refs", "4"), 0);
+	if (soft_dirty(p))
+		skip("no soft-dirty tracking (CONFIG_MEM_SOFT_DIRTY)");
+	/* Clean ones are demoted, dirty ones are demoted: both know it. */
+	for (i = 0; i < N; i += 2)
+		rewrite(page_at(p, i));
+	for (i = 0; i < N; i++)
+		CHECK_EQ(soft_dirty(page_at(p, i)), i % 2 == 0);
+	demote(p, N);
+	for (i = 0; i < N; i++)
+		CHECK(soft_dirty(page_at(p, i)) >= (i % 2 == 0), "page %zu", i);
+	CHECK_EQ(write_text("/proc/self/clear_refs", "4"), 0);
+	CHECK_EQ(count_resident(p, N), N);
+	for (i = 0; i < N; i++)
+		CHECK_EQ(soft_dirty(page_at(p, i)), 0);
+	CHECK_CONTENT(p, N, SEED);
+	for (i = 0; i < N; i++)
+		CHECK_EQ(soft_dirty(page_at(p, i)), 0);
+	check_write_promotes(p, N);
+	for (i = 0; i < N; i++)
+		CHECK_EQ(soft_dirty(page_at(p, i)), 1);
+}
+
+/* A breakpoint's page of program text is anonymous, and can be resident. */
+static void breakpoint_page(void)
+{
+	void *text = (void *)((uintptr_t)probed_a & ~(PAGE - 1));
+	int a = breakpoint_at(probed_a), b = breakpoint_at(probed_b);
+
+	CHECK_EQ(breakpoint_hits(a, probed_a), 10);
+	if (!WAIT_FOR(5, (madvise(text, PAGE, MADV_PAGEOUT), is_resident(text))))
+		skip("the page with the breakpoint is not demoted");
+	CHECK_EQ(breakpoint_hits(a, probed_a), 10);
+	CHECK_EQ(breakpoint_hits(b, probed_b), 10);
+	CHECK_EQ(is_resident(text), 1);
+	CHECK_EQ(run_walker(), 0);
+	/* One goes: its instruction is written back to the page. */
+	close(a);
+	CHECK_EQ(is_resident(text), 0);
+	CHECK_EQ(run_walker(), 0);
+	CHECK_EQ(breakpoint_hits(b, probed_b), 10);
+	CHECK_EQ(breakpoint_hits(b, probed_a), 0);
+	/* The other goes: the page of the file is back. */
+	demote(text, 1);
+	close(b);
+	CHECK_EQ(run_walker(), 0);
+	CHECK_EQ(breakpoint_hits(-1, probed_a), 0);
+	CHECK_EQ(is_resident(text), 0);
+}
+
+/* --- ends of processes ------------------------------------------------------ */
+
+static void killed(void)
+{
+	resident(N);
+	fflush(stdout);
+	kill(getpid(), SIGKILL);
+}
+
+static void exec(void)
+{
+	resident(N);
+	execl("/proc/self/exe", "cram_residency", "--exec", NULL);
+	CHECK(0, "%m");
+}
+
+/* Exit while half of it is shared with somebody who goes on. */
+static void exit_of_parent(void)
+{
+	void *p = resident(N);
+	struct peer peer = peer_start(child_reads, p);
+
+	hear(&peer);
+	unmap_pages(p, N);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), N * PAGE);
+	CHECK_EQ(run_walker(), 0);
+	tell(&peer, 'g');
+	CHECK_EQ(peer_end(&peer), 0);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+}
+
+static const struct scenario lives[] = {
+	{ "a million reads fault not once and move nothing", read_is_free },
+	{ "the kernel reads a resident page", read_by_kernel },
+	{ "MADV_POPULATE_READ and _WRITE", populate },
+	{ "a write promotes", write_promotes },
+	{ "a system call writes", write_by_system_call },
+	{ "atomic operations write", write_atomically },
+	{ "writes promote at memory.max", write_at_memory_max },
+	{ "threads write and fork while pages are demoted", race },
+	{ "long-term pin, read-only", pin_longterm_ro },
+	{ "long-term pin, read-only, fast", pin_longterm_ro_fast },
+	{ "long-term pin, writing", pin_longterm_rw },
+	{ "long-term pin, writing, fast", pin_longterm_rw_fast },
+	{ "short pin, read-only", pin_short_slow },
+	{ "short pin, read-only, fast", pin_short_fast },
+	{ "reference without a pin", reference_short },
+	{ "a read-only pin that is held", pin_held },
+	{ "userfaultfd write protection of resident pages", uffd_wp_resident },
+	{ "userfaultfd write protection before demotion", uffd_wp_then_demote },
+	{ "userfaultfd write protection taken back", uffd_wp_resolve },
+	{ "userfaultfd write protection, asynchronous", uffd_wp_async },
+	{ "userfaultfd write protection, file closed", uffd_wp_close },
+	{ "UFFDIO_MOVE", uffd_move },
+	{ "process_vm_readv and _writev", vm_write },
+	{ "forced writing by /proc/pid/mem", force_by_proc_mem },
+	{ "forced writing by ptrace", force_by_ptrace },
+	{ "process_madvise demotes", other_madvise },
+	{ "direct I/O from and to resident buffers", direct_io },
+	{ "io_uring fixed buffers", fixed_buffers },
+	{ "vmsplice, then write", vmsplice_and_write },
+	{ "vmsplice, then unmap", vmsplice_and_unmap },
+	{ "in the swap cache on the node", swap_cache_on_node },
+	{ "mprotect read-only and back", mprotect_read },
+	{ "mprotect none and back", mprotect_none },
+	{ "demoted while read-only, then mprotect writable", mprotect_demoted_readonly },
+	{ "mprotect over resident and other pages", mprotect_mixed },
+	{ "fork, the child writes", fork_child_writes },
+	{ "fork, the parent writes", fork_parent_writes },
+	{ "fork, the child ends, the parent writes", fork_exit_write },
+	{ "fork, then demotion of shared pages", fork_then_demote },
+	{ "munmap", unmap_part },
+	{ "MADV_DONTNEED", dontneed },
+	{ "MADV_FREE of resident pages", lazyfree },
+	{ "MADV_FREE pages are not demoted", lazyfree_is_not_demoted },
+	{ "mremap", remap },
+	{ "mremap, MREMAP_DONTUNMAP", remap_dontunmap },
+	{ "mlock", mlock_resident },
+	{ "shared memory, files and the zero page are not demoted", not_for_cram },
+	{ "move_pages off the node", move_pages_off },
+	{ "move_pages off the node at memory.max", move_pages_off_at_max },
+	{ "migrate_pages off the node", migrate_pages_off },
+	{ "move_pages onto the node", move_pages_onto },
+	{ "mbind to another node", bind_elsewhere },
+	{ "KSM leaves resident pages alone", ksm_leaves_resident },
+	{ "KSM pages are not demoted", ksm_is_not_demoted },
+	{ "MADV_COLLAPSE of resident pages", collapse },
+	{ "MADV_COLLAPSE of resident and other pages", collapse_mixed },
+	{ "swapoff with resident and swapped pages", swapoff_mixed },
+	{ "from swap to the node and back", swap_and_cram },
+	{ "soft-dirty tracking", soft_dirty_tracking },
+	{ "a breakpoint in a resident page", breakpoint_page },
+	{ "killed with resident pages", killed, S_KILLED },
+	{ "exec with resident pages", exec },
+	{ "one of two users ends", exit_of_parent },
+	{ "memory block offline", block_offline },
+	{ "draining the node", drain },
+	{ "draining the node while pages are held", drain_held },
+	{ "MADV_SOFT_OFFLINE", soft_offline },
+};
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], "--exec"))
+		return 0;
+	setup();
+	swap_off();
+	run_scenarios(ways, ARRAY_SIZE(ways), "without swap", 90);
+	if (swap_on(256)) {
+		run_scenarios(ways, ARRAY_SIZE(ways), "with swap", 90);
+		swap_off();
+	} else {
+		tap_skip("demotion with swap", "no /dev/zram0 (CONFIG_ZRAM)");
+	}
+	run_scenarios(lives, ARRAY_SIZE(lives), "", 60);
+	swap_off();
+	check_device();
+	teardown();
+	return tap_end();
+}

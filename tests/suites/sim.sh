@@ -1,0 +1,280 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# Does the model device count what it should, and misbehave when told to? The
+# other suites take its word for what happened, so each of its oracles is made
+# to fire here.
+# shellcheck disable=SC2317 # tests are called by check()
+
+n=0
+failed=0
+check() { # WORDS COMMAND...
+	words=$1
+	shift
+	n=$((n + 1))
+	if "$@" > /tmp/out 2>&1; then
+		echo "ok $n - $words"
+	else
+		echo "not ok $n - $words"
+		sed 's/^/# /' /tmp/out
+		failed=1
+	fi
+}
+
+driver=/sys/bus/platform/drivers/cram_sim
+sim=/sys/kernel/debug/cram_sim/0
+node=$(ls -d /sys/devices/system/node/node*/cram)
+
+get() {
+	cat "$sim/$1"
+}
+set_to() { # FILE VALUE...
+	f=$1
+	shift
+	echo "$*" > "$sim/$f"
+}
+is() { # FILE VALUE
+	v=$(get "$1")
+	echo "$1: $v, expected $2"
+	[ "$v" = "$2" ]
+}
+within() { # SECONDS COMMAND...
+	i=$(($1 * 20))
+	shift
+	while ! "$@"; do
+		i=$((i - 1))
+		[ "$i" -gt 0 ] || return 1
+		sleep 0.05
+	done
+}
+refused() { # FILE VALUE...
+	! (set_to "$@") 2>/dev/null
+}
+cells_of() { # PFN
+	within 5 is pending 0 || return
+	set_to cells_of "$1" && get cells_of
+}
+node_is() { # FILE VALUE
+	v=$(cat "$node/$1")
+	echo "$1: $v, expected $2"
+	[ "$v" = "$2" ]
+}
+
+# No page of the node is in use in this suite, so any will do.
+page() { # INDEX
+	echo $(($(get start_pfn) + $1))
+}
+
+# ---------------------------------------------------------------------- tests
+
+kunit_passed() {
+	cat /sys/kernel/debug/kunit/cram_sim/results
+	grep -q '^# Totals: pass:[1-9][0-9]* fail:0' /sys/kernel/debug/kunit/cram_sim/results ||
+		grep -q '^ok [0-9]* cram_sim' /sys/kernel/debug/kunit/cram_sim/results
+}
+
+empty() {
+	bytes=$(($(get nr_pages) * 4096))
+	is physical $((bytes / 2)) && is physical_free $((bytes / 2)) &&
+		is used 0 && is pending 0 && is open 0 && is ratio 0.00 &&
+		is over_capacity 0 && is unannounced 0
+}
+
+content() { # PATTERN MIN MAX
+	pfn=$(page 17)
+	set_to store "$pfn" "$1" && is store "$pfn" || return
+	cells=$(cells_of "$pfn")
+	echo "$1: $cells"
+	[ "$cells" -ge "$2" ] && [ "$cells" -le "$3" ] && is used "$cells"
+}
+
+sums() {
+	for i in $(seq 0 99); do
+		set_to store "$(page "$i")" random || return
+	done
+	within 5 is pending 0
+	is used $((100 * 4160)) && is physical_free $(($(get physical) - 100 * 4160)) &&
+		is ratio 0.98 || return
+	for i in $(seq 0 99); do
+		set_to store "$(page "$i")" zero || return
+	done
+	within 5 is pending 0
+	is used 0
+}
+
+free_page() {
+	set_to store free half || return
+	pfn=$(get store)
+	[ "$pfn" -ge "$(page 0)" ] || return
+	[ "$(cells_of "$pfn")" -gt 2048 ] || return
+	set_to store "$pfn" zero
+	within 5 is used 0
+}
+
+reaches_engine() {
+	readings=$(get readings)
+	set_to store "$(page 0)" random
+	within 5 node_is physical_free_bytes $(($(get physical) - 4160)) || return
+	[ "$(get readings)" -gt "$readings" ] || return
+	set_to store "$(page 0)" zero
+	within 5 node_is physical_free_bytes "$(get physical)"
+}
+
+lie() {
+	set_to lie 12345678
+	within 5 node_is physical_free_bytes 12345678 || return
+	is physical_free "$(get physical)" || return
+	set_to lie -1
+	within 5 node_is physical_free_bytes "$(get physical)"
+}
+
+silence() { # KNOB VALUE
+	node_is state open || return
+	set_to "$1" "$2"
+	within 5 node_is state lost || return
+	set_to "$1" 0
+	within 5 node_is state open
+}
+
+late() {
+	node_is state open || return
+	set_to delay_ms 100
+	readings=$(get readings)
+	sleep 2
+	# A third of the lease, and what the answer takes, but not much more
+	[ $(($(get readings) - readings)) -ge 3 ] && node_is state open || return
+	set_to delay_ms 0
+}
+
+announced() {
+	set_to store "$(page 5)" half
+	within 5 is pending 0
+	set_to patrol 1
+	is unannounced 0
+}
+
+unannounced() {
+	set_to store "$(page 5)" half quiet
+	set_to store "$(page 6)" same quiet
+	set_to patrol 1
+	is unannounced 2 || return
+	dmesg | grep 'cram_sim.0: unannounced store to pfn' || return
+	# What is known now is not found again, and its cells are counted
+	set_to patrol 1
+	is unannounced 2 || return
+	[ "$(cells_of "$(page 6)")" = 64 ]
+}
+
+background_patrol() {
+	set_to patrol_rate "$(get nr_pages)"
+	set_to store "$(page 7)" random quiet
+	within 30 is unannounced 3 || return
+	set_to patrol_rate 0
+	set_to store "$(page 7)" half quiet
+	sleep 2
+	is unannounced 3 || return
+	set_to patrol 1
+	is unannounced 4
+}
+
+over_capacity() {
+	physical=$(get physical)
+	for i in $(seq 0 9); do set_to store "$(page "$i")" random; done
+	within 5 is pending 0
+	set_to physical $((10 * 4160 + 64))
+	is over_capacity 0 && is physical_free 64 || return
+	# Another content in the same cells, and one in the last ones
+	set_to store "$(page 3)" random
+	set_to store "$(page 10)" same
+	within 5 is pending 0
+	is over_capacity 0 && is physical_free 0 || return
+	set_to store "$(page 11)" same
+	within 5 is pending 0
+	is over_capacity 1 && is physical_free 0 || return
+	dmesg | grep 'cram_sim.0: no cell for a store to pfn' || return
+	set_to physical "$physical"
+	within 5 node_is over_capacity 1
+}
+
+bad_values() {
+	refused physical 0 && refused fail 5000 && refused fail -1 &&
+		refused delay_ms -1 && refused cells_of 0 &&
+		refused cells_of "$(page "$(get nr_pages)")" &&
+		refused store "$(page 0)" sometimes && refused store "$(page 0)" &&
+		refused store "$(page 0)" zero loud && refused store 1 zero &&
+		refused store any zero && refused store "$(page "$(get nr_pages)")" zero
+}
+
+unbind() {
+	echo cram_sim.0 > "$driver/unbind" && [ ! -e "$node" ] && [ ! -e "$sim" ] &&
+		! grep cram_sim /proc/iomem
+}
+bind() {
+	echo cram_sim.0 > "$driver/bind" && [ -e "$node" ] && node_is state open
+}
+fresh() {
+	set_to store "$(page 1)" random quiet
+	set_to store "$(page 2)" random
+	set_to physical 1234567
+	set_to settle_ms 7
+	unbind && bind && empty && is settle_ms 50 || return
+	set_to patrol 1
+	is unannounced 0
+}
+many_times() {
+	for round in $(seq 20); do
+		echo "round $round"
+		set_to store "$(page "$round")" random
+		unbind && bind && is used 0 || return
+	done
+}
+nothing_lost() {
+	before=$(awk '/^MemFree:/ { print $2 }' /proc/meminfo)
+	many_times || return
+	after=$(awk '/^MemFree:/ { print $2 }' /proc/meminfo)
+	echo "MemFree: $before, then $after kB"
+	[ $((before - after)) -lt 8192 ]
+}
+while_silent() { # KNOB VALUE
+	readings=$(get readings)
+	set_to "$1" "$2"
+	within 5 [ "$(get readings)" -gt "$readings" ]
+	sleep 0.5
+	unbind && bind
+}
+while_busy() {
+	for i in $(seq 0 50); do set_to store "$(page "$i")" half; done
+	echo 1 > "$sim/patrol" &
+	unbind && bind && empty
+	status=$?
+	wait
+	return "$status"
+}
+
+echo "TAP version 13"
+echo "1..24"
+check "the KUnit suite passed" kunit_passed
+check "a fresh device is empty" empty
+check "a page of zeroes holds no cells" content zero 0 0
+check "a repeated word holds metadata" content same 64 64
+check "half a page of noise holds half a page" content half 2112 2304
+check "noise holds cells_per_page" content random 4160 4160
+check "and a page of zeroes none again" content zero 0 0
+check "cells of many pages add up" sums
+check "an allocated page works as any" free_page
+check "the engine sees what changed" reaches_engine
+check "a lie reaches the engine, the truth remains" lie
+check "a device that fails is lost, and comes back" silence fail 5
+check "so is one that answers too late" silence delay_ms 3000
+check "so is one that does not answer" silence drop 1
+check "one that answers late enough is not" late
+check "announced stores are no news to the patrol" announced
+check "the patrol finds stores that nobody announced" unannounced
+check "so it does in the background, if it may" background_patrol
+check "a store without a cell is counted, others are not" over_capacity
+check "bad values are refused" bad_values
+check "a device that was bound again is fresh" fresh
+check "unbind and bind, 20 times" nothing_lost
+check "unbind while an answer is withheld" while_silent drop 1
+check "unbind while the device is busy" while_busy
+exit $failed

@@ -1,0 +1,79 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# usage: tests/suites/upstream.sh
+#
+# Run the kernel's own selftests of mm and cgroup in three guests - without a
+# cram node, with one, and with one while all cgroups are reclaimed from all the
+# time - and compare their verdicts, test by test. Prints TAP.
+#
+#   TESTS="mm/cow ..."	other programs of build/kselftests/install than the default
+set -eu
+. "$(dirname "$0")/../../scripts/lib.sh"
+help_if_asked "$@"
+
+: "${TESTS:=mm/cow mm/gup_longterm mm/madv_populate mm/mkdirty mm/migration mm/rmap
+	mm/ksm_functional_tests mm/uffd-unit-tests mm/soft-dirty mm/mremap_test
+	mm/mremap_dontunmap mm/merge mm/process_madv mm/guard-regions mm/mlock2-tests
+	cgroup/test_core cgroup/test_kill cgroup/test_memcontrol}"
+
+scripts/build-kselftests
+install=build/kselftests/install
+dir=$(mktemp -d build/vm/upstream.XXXXXX)
+trap 'rm -rf "$dir"' EXIT
+
+files=
+for t in $TESTS; do files="$files $install/$t"; done
+
+# guest MODE DEVICE: what the tests said, to $dir/MODE.out.
+guest() {
+	local status=0
+	SCRIPT=tests/suites/upstream-guest.sh FILES="$files" DEVICE=$2 NAME=check-upstream-$1 \
+		ENV="MODE=$1" MEM=2G TIMEOUT=300 KIND='' tests/vm/run > "$dir/$1.out" || status=$?
+	echo "status $status" >> "$dir/$1.out"
+}
+
+# verdicts MODE TEST: its results, without numbers and remarks, sorted.
+verdicts() {
+	awk -v t="$2" '$1 == "begin" { on = $2 == t } on' "$dir/$1.out" |
+		sed -nE -e 's/^ *(ok|not ok) [0-9]+ (- )?/\1 /' \
+			-e 's/ # (SKIP|XFAIL|TODO).*/ # \1/' \
+			-e '/^(ok|not ok|Testing .*\.\.\.|end) /p' |
+		sed -E 's/ *#? *(duration|time|took).*//' | LC_ALL=C sort
+}
+
+n=0 failed=0
+result() { # STATUS WORDS
+	n=$((n + 1))
+	if [ "$1" = 0 ]; then
+		echo "ok $n - $2"
+	else
+		echo "not ok $n - $2"
+		failed=1
+	fi
+}
+
+echo "TAP version 13"
+guest none none
+guest node sim
+guest demotion sim
+for mode in none node demotion; do
+	result "$(tail -n 1 "$dir/$mode.out" | sed 's/status //')" "$mode: the guest lives"
+done
+for t in $TESTS; do
+	t=${t#*/}
+	verdicts none "$t" > "$dir/want"
+	count=$(grep -cE '^(ok|not ok|Testing)' "$dir/want" || :)
+	for mode in node demotion; do
+		verdicts "$mode" "$t" > "$dir/got"
+		same=0
+		diff -u "$dir/want" "$dir/got" > "$dir/diff" || same=1
+		[ "$count" -gt 0 ] || same=1
+		result "$same" "$mode: $t says the same as without ($count results)"
+		[ "$same" = 0 ] || sed 's/^/# /' "$dir/diff"
+	done
+done
+echo "# $(grep -h '^demoted ' "$dir/demotion.out" || echo nothing demoted)"
+result "$(grep -q '^demoted [1-9][0-9][0-9]' "$dir/demotion.out"; echo $?)" \
+	"demotion: pages were demoted meanwhile"
+echo "1..$n"
+exit "$failed"
