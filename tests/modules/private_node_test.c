@@ -229,7 +229,7 @@ static void try_contig_range(struct attempt *a)
 	unsigned long pfn = node_start_pfn(a->nid), end = node_end_pfn(a->nid);
 
 	a->err = -ENOENT;
-	for (pfn = ALIGN(pfn, TRY_PAGES); pfn + TRY_PAGES <= end; pfn += pageblock_nr_pages) {
+	for (pfn = pageblock_align(pfn); pfn + TRY_PAGES <= end; pfn += pageblock_nr_pages) {
 		if (!pfn_to_online_page(pfn) || page_to_nid(pfn_to_page(pfn)) != a->nid)
 			continue;
 		a->err = alloc_contig_range(pfn, pfn + TRY_PAGES, ACR_FLAGS_NONE,

@@ -179,6 +179,12 @@ int node_of(const void *p);			/* move_pages(2); -errno */
  * some seconds: the node may want a fresh reading before it takes more.
  */
 size_t try_demote(void *p, size_t pages);
+/*
+ * A page that was just put on an LRU list sits in a batch of this CPU, which
+ * references it: freed, it stays charged until the batch is full. try_demote()
+ * calls this, so that tests can count on exact numbers.
+ */
+void drain_lru(void);
 #define demote(p, pages) CHECK_EQ(try_demote(p, pages), pages)
 
 /* --- the kernel's own checks (CONFIG_CRAM_VERIFY) --------------------------- */
