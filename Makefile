@@ -74,11 +74,11 @@ run: $(DEPS) kernel ## the demonstration
 
 .PHONY: check
 check: $(DEPS) ## all tests of the short tier (T= scales durations, SUITES="a b" picks)
-	@tests/run-checks $(SUITES)
+	+@tests/run-checks $(SUITES)
 
 .PHONY: check-long
 check-long: $(DEPS) ## the suites that take hours
-	@TIER=long tests/run-checks $(SUITES)
+	+@TIER=long tests/run-checks $(SUITES)
 
 ##@ Patches
 

@@ -55,9 +55,9 @@
 /*
  * Stores wake the thread when so many pages are pending, to not make a context
  * switch of each; a reading does not wait for more to come, and nothing waits
- * for longer than CRAM_SIM_NAP.
+ * for longer than CRAM_SIM_NAP. Trimmed pages go by the batch, too.
  */
-#define CRAM_SIM_BATCH		64
+#define CRAM_SIM_BATCH		64UL
 #define CRAM_SIM_NAP		(HZ / 10)
 
 /* In place of an index: no page; in place of a hash: content not readable */
@@ -448,19 +448,25 @@ static int cram_sim_zero_pages(struct cram_sim *sim, unsigned long pfn,
 			       unsigned long nr_pages)
 {
 	unsigned long i = cram_sim_index(sim, pfn, nr_pages);
-	void *kaddr = pfn_to_kaddr(pfn);
+	unsigned long j, nr;
 
 	if (i == CRAM_SIM_NO_PAGE)
 		return -EINVAL;
 
-	for (; nr_pages; i++, nr_pages--, kaddr += PAGE_SIZE) {
-		/* Open while it changes: the patrol does not take this lock */
-		scoped_guard(spinlock_irq, &sim->lock)
-			cram_sim_set_open(sim, i);
-		clear_page(kaddr);
+	for (; nr_pages; i += nr, nr_pages -= nr) {
+		nr = min(nr_pages, CRAM_SIM_BATCH);
+
+		/* Open while they change: the patrol reads without the lock */
 		scoped_guard(spinlock_irq, &sim->lock) {
-			cram_sim_set_closed(sim, i);
-			cram_sim_set_measured(sim, i, 0, sim->zero_hash);
+			for (j = i; j < i + nr; j++)
+				cram_sim_set_open(sim, j);
+		}
+		clear_pages(pfn_to_kaddr(sim->start_pfn + i), nr);
+		scoped_guard(spinlock_irq, &sim->lock) {
+			for (j = i; j < i + nr; j++) {
+				cram_sim_set_closed(sim, j);
+				cram_sim_set_measured(sim, j, 0, sim->zero_hash);
+			}
 		}
 		cond_resched();
 	}

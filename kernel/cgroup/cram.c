@@ -79,7 +79,7 @@ struct cram_cgroup {
 	atomic64_t events[NR_CRAM_EVENTS];
 	atomic64_t events_local[NR_CRAM_EVENTS];
 
-	spinlock_t peaks_lock;
+	spinlock_t peaks_lock; /* @peaks */
 	struct list_head peaks;
 
 	struct cram_cgroup_cpu __percpu *cpu;

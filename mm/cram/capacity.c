@@ -177,6 +177,7 @@ void cram_write_back(struct cram_node *cn, unsigned long pfn)
  */
 void cram_done(struct cram_node *cn)
 {
+	/* Pairs with the barrier between @done0 and the question */
 	smp_mb__before_atomic();
 	atomic64_inc(&cn->done);
 }
@@ -260,8 +261,8 @@ int cramd(void *data)
 
 		schedule_timeout_idle(msecs_to_jiffies(CRAM_EARLY_MS));
 		wait_event_interruptible_timeout(cn->wait,
-			READ_ONCE(cn->early) || kthread_should_stop(),
-			msecs_to_jiffies(READ_ONCE(cn->lease_ms)) / 3);
+						 READ_ONCE(cn->early) || kthread_should_stop(),
+						 msecs_to_jiffies(READ_ONCE(cn->lease_ms)) / 3);
 	}
 	return 0;
 }

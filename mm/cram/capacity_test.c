@@ -184,4 +184,5 @@ static struct kunit_suite cram_capacity_suite = {
 	.name = "cram-capacity",
 	.test_cases = cram_capacity_cases,
 };
+
 kunit_test_suite(cram_capacity_suite);

@@ -33,12 +33,16 @@
  */
 #define CRAM_RESERVE_SHIFT	6
 
+/* Rounds of draining that move nothing, a tenth of a second each */
+#define CRAM_DRAIN_RETRIES	5
+
 DEFINE_STATIC_KEY_FALSE(cram_key);
 
 /* Nodes whose pages have slots; a node leaves when its last slot is EMPTY */
 nodemask_t cram_nodes;
 
 static struct cram_node *cram_node_table[MAX_NUMNODES];
+/* Nodes come and go under it, and eviction runs under it */
 DEFINE_MUTEX(cram_nodes_mutex);
 
 /**
@@ -297,6 +301,43 @@ free:
 EXPORT_SYMBOL_GPL(cram_register_node);
 
 /**
+ * cram_drain - take a node offline and move all its pages off
+ * @cn: the node
+ *
+ * All or nothing for the state: when it fails, the node is as open as it was.
+ * Pages that left before the one that could not stay where they went.
+ *
+ * Context: process, may sleep for as long as pages can be moved;
+ * cram_nodes_mutex is held. Return: 0, -EBUSY when somebody holds a page,
+ * -EINTR on a signal.
+ */
+int cram_drain(struct cram_node *cn)
+{
+	bool was_offline = cn->offline;
+	int retries = CRAM_DRAIN_RETRIES;
+
+	lockdep_assert_held(&cram_nodes_mutex);
+
+	WRITE_ONCE(cn->offline, true);
+	/* Whoever has admitted a page by the old value lets go of RCU first */
+	synchronize_rcu();
+
+	while (!cram_slots_empty(cn)) {
+		if (!cram_evict(NULL, cn->nid, ULONG_MAX) && !retries--)
+			break;
+		if (signal_pending(current))
+			break;
+		if (!cram_slots_empty(cn))
+			schedule_timeout_interruptible(HZ / 10);
+	}
+	if (cram_slots_empty(cn))
+		return 0;
+
+	WRITE_ONCE(cn->offline, was_offline);
+	return signal_pending(current) ? -EINTR : -EBUSY;
+}
+
+/**
  * cram_unregister_node - drain a node and forget it
  * @cn: from cram_register_node()
  *
@@ -304,32 +345,19 @@ EXPORT_SYMBOL_GPL(cram_register_node);
  * given back, and the driver's ops are not called any more.
  *
  * Context: process, may sleep for as long as pages can be moved.
- * Return: 0, or -EBUSY when pages could not be moved off, with the node as
- * usable as it was.
+ * Return: 0, or what cram_drain() failed with, the node as usable as it was.
  */
 int cram_unregister_node(struct cram_node *cn)
 {
-	bool was_offline;
-	int retries = 5;
+	int err;
 
 	guard(mutex)(&cram_nodes_mutex);
-	was_offline = cn->offline;
-	WRITE_ONCE(cn->offline, true);
-	/* Whoever has admitted a page by the old value lets go of RCU first */
-	synchronize_rcu();
-
-	while (!cram_slots_empty(cn)) {
-		cram_evict(NULL, cn->nid, ULONG_MAX);
-		if (cram_slots_empty(cn))
-			break;
-		if (!retries-- || signal_pending(current)) {
-			WRITE_ONCE(cn->offline, was_offline);
-			return -EBUSY;
-		}
-		schedule_timeout_interruptible(HZ / 10);
-	}
+	err = cram_drain(cn);
+	if (err)
+		return err;
 
 	kthread_stop(cn->cramd);
+	cn->trim_skip = 0;
 	while (atomic_long_read(&cn->freed) && cram_trim(cn))
 		cond_resched();
 

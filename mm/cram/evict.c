@@ -115,7 +115,7 @@ static unsigned long cram_evict_batch(struct cram_node *cn,
 	u32 owner_id = 0;
 	LIST_HEAD(list);
 
-	nr = min(nr, (unsigned long)CRAM_EVICT_BATCH);
+	nr = min_t(unsigned long, nr, CRAM_EVICT_BATCH);
 	while (isolated < nr && *scanned < cn->nr_slots) {
 		unsigned long i = cn->evict_cursor;
 		u32 slot = READ_ONCE(cn->slots[i]);

@@ -125,8 +125,8 @@ struct cram_node {
 	unsigned long evict_cursor;
 	bool reap;
 
-	struct mutex reading_mutex;
-	spinlock_t reading_lock;
+	struct mutex reading_mutex; /* over read_capacity() */
+	spinlock_t reading_lock; /* @reading and @done0 */
 	struct cram_reading reading;
 	u64 done0;
 	struct task_struct *cramd;
@@ -138,6 +138,7 @@ extern bool cram_enabled;
 extern struct mutex cram_nodes_mutex;
 
 struct cram_node *cram_node_get(int nid);
+int cram_drain(struct cram_node *cn);
 
 static inline u32 *cram_slot(struct cram_node *cn, unsigned long pfn)
 {

@@ -4,11 +4,13 @@
  * /sys/devices/system/node/nodeN/cram/ for a node. Described in
  * Documentation/ABI/testing/sysfs-kernel-mm-cram.
  */
+#include <linux/delay.h>
 #include <linux/init.h>
 #include <linux/kobject.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/node.h>
+#include <linux/sched/signal.h>
 #include <linux/sysfs.h>
 
 #include "../internal.h"
@@ -77,7 +79,34 @@ static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
 {
 	return sysfs_emit(buf, "%s\n", cram_node_state(kobj_cram_node(kobj)));
 }
-static struct kobj_attribute state_attr = __ATTR_RO(state);
+
+/*
+ * "offline" drains the node, or fails with everything as it was; "open" lets
+ * pages in again. The mutex is only tried, because an unregistration holds it
+ * and waits for this file to be closed.
+ */
+static ssize_t state_store(struct kobject *kobj, struct kobj_attribute *attr,
+			   const char *buf, size_t count)
+{
+	struct cram_node *cn = kobj_cram_node(kobj);
+	bool offline = sysfs_streq(buf, "offline");
+	int err = 0;
+
+	if (!offline && !sysfs_streq(buf, "open"))
+		return -EINVAL;
+	if (!mutex_trylock(&cram_nodes_mutex)) {
+		msleep(20);
+		return restart_syscall();
+	}
+	if (offline)
+		err = cram_drain(cn);
+	else
+		WRITE_ONCE(cn->offline, false);
+	mutex_unlock(&cram_nodes_mutex);
+	return err ?: count;
+}
+
+static struct kobj_attribute state_attr = __ATTR_RW(state);
 
 /*
  * Resident bytes by the bytes of cells in use, "3.12". Freed pages that were
@@ -94,6 +123,7 @@ static ssize_t ratio_show(struct kobject *kobj, struct kobj_attribute *attr,
 
 	return sysfs_emit(buf, "%llu.%02llu\n", percent / 100, percent % 100);
 }
+
 static struct kobj_attribute ratio_attr = __ATTR_RO(ratio);
 
 static ssize_t lease_ms_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -118,6 +148,7 @@ static ssize_t lease_ms_store(struct kobject *kobj, struct kobj_attribute *attr,
 	cram_want_reading(cn);
 	return count;
 }
+
 static struct kobj_attribute lease_ms_attr = __ATTR_RW(lease_ms);
 
 static ssize_t reserve_bytes_show(struct kobject *kobj,
@@ -144,6 +175,7 @@ static ssize_t reserve_bytes_store(struct kobject *kobj,
 	err = cram_take_reading(cn);
 	return err ?: count;
 }
+
 static struct kobj_attribute reserve_bytes_attr = __ATTR_RW(reserve_bytes);
 
 static struct attribute *cram_node_attrs[] = {
@@ -206,6 +238,7 @@ static ssize_t enabled_store(struct kobject *kobj, struct kobj_attribute *attr,
 	WRITE_ONCE(cram_enabled, enabled);
 	return count;
 }
+
 static struct kobj_attribute enabled_attr = __ATTR_RW(enabled);
 
 static struct attribute *cram_attrs[] = {

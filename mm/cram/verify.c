@@ -265,8 +265,9 @@ static unsigned long cram_count_slots(struct cram_node *cn, struct cram_cgroup *
 
 			last_id = cram_slot_owner(slot);
 			owner = cram_owner_lookup(last_id);
-			inside = owner && cram_cgroup_is_descendant(
-					rcu_dereference(owner->cg), root);
+			inside = owner &&
+				 cram_cgroup_is_descendant(rcu_dereference(owner->cg),
+							   root);
 		}
 		nr += inside;
 	}

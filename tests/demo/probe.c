@@ -146,9 +146,9 @@ static int ratio(const char *cgroup)
 		int len = snprintf(buf, sizeof(buf), "%llu",
 				   (unsigned long long)pages[i].pfn);
 
-		if (pwrite(fd, buf, len, 0) != len)
+		if (write(fd, buf, len) != len || lseek(fd, 0, SEEK_SET))
 			err(1, SIM "cells_of");
-		len = pread(fd, buf, sizeof(buf) - 1, 0);
+		len = read(fd, buf, sizeof(buf) - 1);
 		if (len <= 0)
 			err(1, SIM "cells_of");
 		buf[len] = '\0';

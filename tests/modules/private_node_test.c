@@ -26,6 +26,7 @@
  *   hammer NID COUNT                        COUNT threads allocate and free
  *                                           private pages all the time; 0 ends it
  *                                           -> pages
+ *   drain                                   give back what per-cpu lists hold
  *   dirty VALUE                             fill what alloc kept with a byte
  *   look                                    -> pages, and how many are filled
  *                                              with one byte: same, zero, poison
@@ -68,6 +69,7 @@ static typeof(migrate_pages) *p_migrate_pages;
 static bool (*p_folio_isolate_lru)(struct folio *folio);
 static void (*p_folio_putback_lru)(struct folio *folio);
 static void (*p_lru_add_drain_all)(void);
+static void (*p_drain_all_pages)(struct zone *zone);
 static void (*p_post_alloc_hook)(struct page *page, unsigned int order,
 				 gfp_t gfp, unsigned int alloc_flags);
 static int (*p___isolate_free_page)(struct page *page, unsigned int order);
@@ -658,6 +660,11 @@ static int command(char *line)
 		return do_isolate(nid, a);
 	if (!strcmp(line, "free"))
 		return do_free(), 0;
+	if (!strcmp(line, "drain")) {
+		if (p_drain_all_pages)
+			p_drain_all_pages(NULL);
+		return 0;
+	}
 	if (!strcmp(line, "look"))
 		return do_look(), 0;
 	if (!strcmp(line, "roads")) {
@@ -701,6 +708,7 @@ static int __init private_node_test_init(void)
 	p_folio_isolate_lru = (void *)symbol("folio_isolate_lru");
 	p_folio_putback_lru = (void *)symbol("folio_putback_lru");
 	p_lru_add_drain_all = (void *)symbol("lru_add_drain_all");
+	p_drain_all_pages = (void *)symbol("drain_all_pages");
 	p_post_alloc_hook = (void *)symbol("post_alloc_hook");
 	p___isolate_free_page = (void *)symbol("__isolate_free_page");
 	p___putback_isolated_page = (void *)symbol("__putback_isolated_page");

@@ -1056,7 +1056,7 @@ int main(void)
 	inheritance(&parent);
 	dependencies(&parent);
 	for (i = 0; i < ARRAY_SIZE(scenarios); i++)
-		run_scenario(&scenarios[i], "", 60);
+		run_scenario(&scenarios[i], "", 120);
 	check_device();
 	teardown();
 	return tap_end();

@@ -17,7 +17,7 @@
 #define SEED		5
 
 /* Time to be killed in: an emulated machine with debugging needs a few. */
-#define IN_TIME		20
+#define IN_TIME		30
 
 static struct cg victim_cg;
 

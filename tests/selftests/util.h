@@ -220,6 +220,10 @@ char hear(struct peer *p);
 /* Exit status of the child; CHECKs that it was not killed. */
 int peer_end(struct peer *p);
 
+/* Be the debugger of a stopped process: only a debugger may write by force. */
+void trace_begin(pid_t pid);
+void trace_end(pid_t pid);
+
 /* --- breakpoints ------------------------------------------------------------ */
 
 /* Two functions in one page of program text; they return their argument plus 1. */

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
 #include <sys/syscall.h>
@@ -710,6 +711,17 @@ int peer_end(struct peer *p)
 	return WEXITSTATUS(status);
 }
 
+void trace_begin(pid_t pid)
+{
+	CHECK(!ptrace(PTRACE_ATTACH, pid, NULL, NULL), "%m");
+	CHECK_EQ(waitpid(pid, NULL, 0), pid);
+}
+
+void trace_end(pid_t pid)
+{
+	CHECK(!ptrace(PTRACE_DETACH, pid, NULL, NULL), "%m");
+}
+
 /* --- breakpoints ------------------------------------------------------------ */
 
 __attribute__((noinline, noclone, aligned(4096), section(".text.probed"))) int probed_a(int x)
@@ -898,6 +910,7 @@ void run_scenario(const struct scenario *s, const char *suffix, unsigned int sec
 {
 	int64_t used = s->flags & S_GLOBAL ? -1 : node_number("used_bytes");
 	const char *only = getenv("ONLY");
+	double start = now();
 	char name[200];
 	bool good;
 	int status;
@@ -930,6 +943,8 @@ void run_scenario(const struct scenario *s, const char *suffix, unsigned int sec
 		tap_note("%s cannot be removed", cg_here.path);
 		good = false;
 	}
+	if (now() - start > 3)
+		tap_note("took %.1f s:", now() - start);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == TAP_EXIT_SKIP)
 		tap_skip(name, verdict->skipped);
 	else

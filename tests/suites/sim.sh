@@ -51,7 +51,7 @@ refused() { # FILE VALUE...
 	! (set_to "$@") 2>/dev/null
 }
 cells_of() { # PFN
-	within 5 is pending 0 || return
+	within 5 is pending 0 > /dev/null || return
 	set_to cells_of "$1" && get cells_of
 }
 node_is() { # FILE VALUE
