@@ -181,7 +181,7 @@ static struct kunit_case cram_capacity_cases[] = {
 };
 
 static struct kunit_suite cram_capacity_suite = {
-	.name = "cram-capacity",
+	.name = "cram_capacity",
 	.test_cases = cram_capacity_cases,
 };
 

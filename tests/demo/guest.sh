@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck disable=SC2034 # columns of the table are used by name
 #
 # The demonstration, inside the guest: three programs share a memory device that
 # compresses, each in a cgroup of its own.
@@ -17,7 +18,7 @@ REDIS_VALUES=16000
 REDIS_QUERIES=3000
 BATCH_MIB=160
 BATCH_UPDATES=2000
-NOISY_MIB=160
+NOISY_MIB=128
 PROGRAMS="redis batch noisy"
 
 top=/sys/fs/cgroup/demo
@@ -30,7 +31,6 @@ failed=0
 progress=
 
 # Columns of the table at the end, by program.
-# shellcheck disable=SC2034 # by name
 declare -A dram resident ratio reads faults demoted promoted verified
 
 # --- talking ------------------------------------------------------------------
@@ -120,7 +120,8 @@ within() { # SECONDS COMMAND...
 }
 # shellcheck disable=SC2317 # called by trap
 clean_up() {
-	[ -z "$progress" ] || kill "$progress" 2> /dev/null
+	exec 2> /dev/null
+	[ -z "$progress" ] || kill "$progress"
 	[ ! -e "$top/cgroup.kill" ] || echo 1 > "$top/cgroup.kill"
 	rm -rf "$work"
 }
@@ -158,6 +159,15 @@ ended() { # PID
 	! kill -0 "$1" 2> /dev/null
 }
 
+# Ask a program for the DRAM that it has above a limit, then set the limit.  Just to
+# set it would take more than that: reclaim at a limit is generous.
+squeeze() { # NAME SIZE
+	local above
+	above=$(($(number "$top/$1/memory.current") - $(numfmt --from=iec "$2")))
+	put "$top/$1/memory.reclaim" "$((above >> 20))M"
+	put "$top/$1/memory.max" "$2"
+}
+
 # --- the device ---------------------------------------------------------------
 
 resident_mib() { # NAME
@@ -172,6 +182,11 @@ measure_ratio() { # NAME
 	local n cells
 	read -r _ _ _ n _ cells < <(probe ratio "$top/$1") || give_up "probe ratio $1"
 	ratio[$1]=$(awk -v p="$n" -v c="$cells" 'BEGIN { if (c) printf "%.2f", p * 4096 / c; else print "-" }')
+}
+# stress-ng first touches all its memory, which leaves it nearly empty.
+noisy_is_random() {
+	measure_ratio noisy
+	awk -v r="${ratio[noisy]}" 'BEGIN { exit !(r != "-" && r < 1.1) }'
 }
 # Run a command that makes a program read all that it holds, and see with the
 # processor's accessed bits which of its pages were read on the device.
@@ -194,11 +209,10 @@ cat <<TEXT
 cram: compressed memory for cgroups, a demonstration
 ====================================================
 
-$PRETTY_NAME on Linux $(uname -r).  ${nid##*/} is a model of a memory device that
-compresses: $(mib "$(number "$node/logical_bytes")") MiB of addresses, $(mib "$(number "$node/physical_bytes")") MiB of cells behind them.
-Three programs share it.  Cold pages of theirs move there (they become
-resident), are read there without a page fault, and move back to DRAM when they
-are written to.
+$PRETTY_NAME on Linux $(uname -r).  NUMA ${nid##*/} is a model of a memory
+device that compresses: $(mib "$(number "$node/logical_bytes")") MiB of addresses, $(mib "$(number "$node/physical_bytes")") MiB of cells behind them.
+Three programs share it.  Cold pages of theirs move there (they become resident),
+are read there without a page fault, and move back to DRAM when they are written.
 TEXT
 
 step "1. A cgroup for each program, and its limits"
@@ -216,6 +230,9 @@ for p in redis batch; do
 done
 
 step "2. The programs start and fill their memory"
+in_cgroup noisy stress-ng --vm 1 --vm-bytes "${NOISY_MIB}M" --vm-keep --vm-method move-inv \
+	--verify --temp-path "$work" > "$work/noisy.log" 2>&1 &
+noisy_pid=$!
 in_cgroup redis redis-server --port 0 --unixsocket "$socket" --save '' --appendonly no \
 	--enable-debug-command yes --loglevel warning --dir "$work" > "$work/redis.log" 2>&1 &
 redis_pid=$!
@@ -230,43 +247,39 @@ say "redis  $REDIS_VALUES values, $(mib "$(number "$top/redis/memory.current")")
 ask_batch ""
 pages=$(told ready)
 say "batch  a table of $pages pages, $BATCH_MIB MiB.  Each page compresses to 1024 bytes"
-in_cgroup noisy stress-ng --vm 1 --vm-bytes "${NOISY_MIB}M" --vm-keep --vm-method move-inv \
-	--verify --temp-path "$work" > "$work/noisy.log" 2>&1 &
-noisy_pid=$!
 say "noisy  stress-ng, $NOISY_MIB MiB of random numbers, rewritten again and again"
 
 step "3. Less DRAM for redis and batch: cold pages move to the device"
 progress_start
-put "$top/redis/memory.max" 64M
-put "$top/batch/memory.max" 48M
+squeeze redis 64M
+squeeze batch 48M
 progress_stop
 say "redis has $(resident_mib redis) MiB on the device now, batch $(resident_mib batch) MiB, and noisy no more"
 say "than its cram.max: cram refuses further pages of it, and they go to swap."
 
 step "4. What is on the device is read there"
 within 60 few_pending || give_up "the device does not get through compressing"
-for p in $PROGRAMS; do
-	measure_ratio "$p"
-done
+measure_ratio redis
+measure_ratio batch
+within 60 noisy_is_random || give_up "stress-ng does not come to write random numbers"
 reading batch ask_batch check
 faults[batch]=$(told faults)
 batch_wrong=$(told wrong)
-say "batch compared its $pages pages, $armed of them resident: ${faults[batch]} page faults, $batch_wrong wrong"
+say "batch compared its $pages pages, $armed of them resident.  Page faults: ${faults[batch]}, wrong: $batch_wrong"
 f=$(faults_of "$redis_pid")
 reading redis ask_redis_digest
 faults[redis]=$(($(faults_of "$redis_pid") - f))
 redis_digest=$answer
-say "redis read all of its values, $armed pages resident: ${faults[redis]} page faults, digest ${answer:0:12}..."
+say "redis read all of its values, $armed pages resident.  Page faults: ${faults[redis]}, digest ${answer:0:12}..."
 reads[noisy]=- faults[noisy]=-
 
 step "5. What is written moves back to DRAM, and colder pages take its place"
 progress_start
 ask_batch "update $BATCH_UPDATES"
-say "batch rewrote $BATCH_UPDATES pages, with $(told faults) page faults"
 redis-benchmark -s "$socket" -q -c 4 -n "$REDIS_QUERIES" -r "$REDIS_VALUES" \
 	GET key:__rand_int__ > "$work/queries.log" 2>&1 || give_up "redis-benchmark failed"
-say "redis answered $REDIS_QUERIES queries"
 progress_stop
+say "batch rewrote $BATCH_UPDATES pages; page faults: $(told faults).  redis answered $REDIS_QUERIES queries"
 peak=$(number "$top/noisy/cram.peak")
 
 step "6. noisy without its limit: the device takes what it has cells for, no more"
@@ -325,10 +338,11 @@ row_of "pages read in place, in step 4" reads
 row_of "page faults of the program meanwhile" faults
 row_of "pages moved to the device (demote)" demoted
 row_of "pages moved back by writes (promote_write)" promoted
-for r in $(awk '/^refuse_/ && $2 { print $1 }' "$top"/*/cram.stat | sort -u); do
+awk '/^refuse_/ && $2 { print $1 }' "$top"/*/cram.stat | sort -u > "$work/refusals"
+while read -r r; do
 	row "pages refused ($r)" "$(key "$top/redis/cram.stat" "$r")" \
 		"$(key "$top/batch/cram.stat" "$r")" "$(key "$top/noisy/cram.stat" "$r")"
-done
+done < "$work/refusals"
 row_of "data verified" verified
 rule
 cat <<TEXT

@@ -16,6 +16,8 @@
  *   add NID NAME START-END [START-END...]   add_private_memory(), hexadecimal
  *   remove NID                              remove_private_memory()
  *   veto ERRNO                              .offline of nodes added here says
+ *   fail ONLINE OFFLINE                     from so many blocks on, going online
+ *                                           or offline is -ENOMEM; 0: never
  *   ordinary NID START-END                  add_memory(), left offline
  *   unordinary START-END                    offline_and_remove_memory()
  *   roads                                   names of the table's rows
@@ -41,6 +43,7 @@
 #include <linux/hugetlb.h>
 #include <linux/kprobes.h>
 #include <linux/kthread.h>
+#include <linux/memory.h>
 #include <linux/memory_hotplug.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
@@ -61,6 +64,7 @@ static char result[4096];
 static int result_len;
 static LIST_HEAD(kept);
 static int veto;
+static int fail_online, fail_offline;
 static u32 added[8];
 static int nr_added;
 
@@ -374,6 +378,23 @@ static int on_offline(int nid, unsigned long start_pfn, unsigned long nr_pages)
 	return -READ_ONCE(veto);
 }
 
+static bool runs_out(int *count)
+{
+	if (*count > 1)
+		return !--*count;
+	return *count == 1;
+}
+
+static int on_memory(struct notifier_block *nb, unsigned long action, void *arg)
+{
+	if ((action == MEM_GOING_ONLINE && runs_out(&fail_online)) ||
+	    (action == MEM_GOING_OFFLINE && runs_out(&fail_offline)))
+		return notifier_from_errno(-ENOMEM);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block memory_nb = { .notifier_call = on_memory };
+
 static const struct private_node_ops ops = {
 	.offline = on_offline,
 };
@@ -414,7 +435,7 @@ static int do_alloc(int nid, unsigned int order, unsigned long count)
 	struct folio *folio;
 
 	while (got < count) {
-		if (node_is_private(nid))
+		if (!node_state(nid, N_MEMORY))
 			folio = folio_alloc_private(nid, order, GFP_KERNEL);
 		else
 			folio = __folio_alloc_node(GFP_KERNEL, order, nid);
@@ -640,6 +661,8 @@ static int command(char *line)
 		return do_remove(nid);
 	if (sscanf(line, "veto %d", &veto) == 1)
 		return 0;
+	if (sscanf(line, "fail %d %d", &fail_online, &fail_offline) == 2)
+		return 0;
 	if (sscanf(line, "ordinary %d %llx-%llx", &nid, &start, &end) == 3)
 		return do_ordinary(nid, start, end, true);
 	if (sscanf(line, "unordinary %llx-%llx", &start, &end) == 2)
@@ -712,6 +735,7 @@ static int __init private_node_test_init(void)
 	p_post_alloc_hook = (void *)symbol("post_alloc_hook");
 	p___isolate_free_page = (void *)symbol("__isolate_free_page");
 	p___putback_isolated_page = (void *)symbol("__putback_isolated_page");
+	register_memory_notifier(&memory_nb);
 	file = debugfs_create_file("private_node_test", 0600, NULL, NULL, &fops);
 	return 0;
 }
@@ -722,6 +746,7 @@ static void __exit private_node_test_exit(void)
 	debugfs_remove(file);
 	do_hammer(0, 0);
 	do_free();
+	unregister_memory_notifier(&memory_nb);
 	veto = 0;
 	while (nr_added)
 		remove_private_memory(added[--nr_added]);

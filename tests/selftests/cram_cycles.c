@@ -232,6 +232,11 @@ static void run_cycles(void)
 	tap_note("info %zu MiB, %zu cycles in %.1f s: %lld pages demoted, %lld promoted by write",
 		 pages * PAGE / MIB, cycles, now() - start, (long long)demoted,
 		 (long long)cg_key(&cg_here, "cram.stat", "promote_write"));
+	tap_note("info %lld pages written back, %lld promoted by reclaim, %lld refused; %lld KiB in swap",
+		 (long long)cg_key(&cg_here, "cram.stat", "writeback"),
+		 (long long)cg_key(&cg_here, "cram.stat", "promote_reclaim"),
+		 (long long)sum_keys(cg_file(&cg_here, "cram.stat"), "refuse_"),
+		 (long long)cg_number(&cg_here, "memory.swap.current") / 1024);
 	tap_note("info pages per second: %.0f checked, %.0f checked and written, %.1f s demoting",
 		 spent.read / spent.reading, spent.written / spent.writing, spent.demoting);
 	/* Most of it has been there, more than once. */

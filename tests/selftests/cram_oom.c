@@ -62,6 +62,7 @@ static void lives(void)
 	tell(&peer, 'c');
 	CHECK_EQ(peer_end(&peer), 0);
 	CHECK_EQ(cg_key(&victim_cg, "memory.events", "oom_kill"), 0);
+	CHECK_EQ(run_walker(), 0);
 	CHECK_EQ(cg_number(&victim_cg, "cram.current"), 0);
 }
 
@@ -81,6 +82,8 @@ static void must_be_killed(void (*prepare)(void))
 	tap_note("killed after %.1f s", now() - start);
 	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "status %#x", status);
 	CHECK(cg_key(&victim_cg, "memory.events", "oom_kill") > 0);
+	/* The walker drains the LRU batches of all CPUs. */
+	CHECK_EQ(run_walker(), 0);
 	CHECK(WAIT_FOR(5, cg_number(&victim_cg, "cram.current") == 0));
 }
 

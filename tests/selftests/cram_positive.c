@@ -220,10 +220,10 @@ static void force(void)
 	for (i = 0; i < N; i++)
 		CHECK(!ptrace(PTRACE_POKEDATA, peer.pid, p + i * PAGE, 1L), "%m");
 	trace_end(peer.pid);
-	tell(&peer, 'g');
-	CHECK_EQ(peer_end(&peer), 0);
-	/* That was our own oracle; and the device's. */
 	CHECK(unannounced_stores() - stores >= N);
+	tell(&peer, 'g');
+	/* Our own oracle: where the pages are. */
+	CHECK_EQ(peer_end(&peer), 0);
 	hook_off(NULL);
 }
 

@@ -120,6 +120,7 @@ static void way_kswapd(void *p)
 {
 	const char *file = "/proc/sys/vm/min_free_kbytes";
 	int64_t old = read_number(file), free = read_kb("/proc/meminfo", "MemFree") / 1024;
+	int64_t seen;
 	char text[32];
 	void *q;
 
@@ -129,6 +130,9 @@ static void way_kswapd(void *p)
 		      count_resident(p, MANY) > MANY * 3 / 4));
 	snprintf(text, sizeof(text), "%lld", (long long)old);
 	CHECK_EQ(write_text(file, text), 0);
+	/* Until it has gone back to sleep. */
+	CHECK(WAIT_FOR(20, (seen = read_key("/proc/vmstat", "cram_demote"), nap_ms(200),
+			    seen == read_key("/proc/vmstat", "cram_demote"))));
 }
 
 /* Cram: of the mapping that starts at @p, in bytes. */

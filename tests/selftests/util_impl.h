@@ -565,24 +565,38 @@ void drain_lru(void)
 	madvise(nothing, PAGE, MADV_COLD);
 }
 
+/* MADV_PAGEOUT would write what is resident already on to swap: leave that out. */
+static void pageout_others(char *p, size_t pages)
+{
+	size_t i, n;
+
+	for (i = 0; i < pages; i += n) {
+		bool resident = is_resident(p + i * PAGE);
+
+		for (n = 1; i + n < pages; n++)
+			if (is_resident(p + (i + n) * PAGE) != resident)
+				break;
+		if (!resident)
+			CHECK(!madvise(p + i * PAGE, n * PAGE, MADV_PAGEOUT), "%m");
+	}
+}
+
 size_t try_demote(void *p, size_t pages)
 {
 	double end = now() + 10;
 	size_t resident, i;
 
-	for (;;) {
-		CHECK(!madvise(p, pages * PAGE, MADV_PAGEOUT), "%m");
-		resident = count_resident(p, pages);
-		if (resident == pages || now() > end) {
-			drain_lru();
-			return resident;
-		}
+	CHECK(!madvise(p, pages * PAGE, MADV_PAGEOUT), "%m");
+	while ((resident = count_resident(p, pages)) < pages && now() < end) {
+		nap_ms(5);
 		/* What was refused may be in swap now: back with it. */
 		if (count_swapped(p, pages))
 			for (i = 0; i < pages; i++)
 				*((volatile char *)p + i * PAGE);
-		nap_ms(5);
+		pageout_others(p, pages);
 	}
+	drain_lru();
+	return resident;
 }
 
 /* --- the kernel's own checks ------------------------------------------------ */

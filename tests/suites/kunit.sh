@@ -1,0 +1,36 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# usage: kunit.sh [--help]
+#
+# Guest script: hand on what the kernel's own unit tests have found at boot, one
+# TAP line for each test case. WANTED names the suites that have to be there.
+set -eu
+case ${1-} in --help) sed -n '3,6s/^# \{0,1\}//p' "$0"; exit ;; esac
+
+n=0 failed=0
+say() { # ok|not ok, name
+	n=$((n + 1))
+	[ "$1" = ok ] || failed=1
+	echo "$1 $n - $2"
+}
+
+echo "TAP version 13"
+for suite in $(echo "$WANTED" | tr , " "); do
+	results=/sys/kernel/debug/kunit/$suite/results
+	if [ ! -e "$results" ]; then
+		say "not ok" "$suite: did not run"
+		continue
+	fi
+	cases=$(sed -n "s/^    \(ok\|not ok\) [0-9]* /\1 /p" "$results")
+	[ -n "$cases" ] || say "not ok" "$suite: has no test cases"
+	while read -r line; do
+		case $line in
+		"ok "*) say ok "$suite: ${line#ok }" ;;
+		*) say "not ok" "$suite: ${line#not ok }"; sed 's/^/# /' "$results" ;;
+		esac
+	done <<-END
+	$cases
+	END
+done
+echo "1..$n"
+exit $failed
