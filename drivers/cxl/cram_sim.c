@@ -36,6 +36,7 @@
 #include <linux/private_node.h>
 #include <linux/random.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -989,24 +990,33 @@ static int cram_sim_probe(struct platform_device *pdev)
 	return 0;
 }
 
+/*
+ * Moving pages off and offlining give up on any signal, but unbinding is not
+ * restarted: the exit of some child must not leave half a device behind.
+ */
 static void cram_sim_remove(struct platform_device *pdev)
 {
 	struct cram_sim *sim = cram_sims[pdev->id];
+	sigset_t fatal_only, before;
 	int err;
 
 	/* First: no one can drop an answer that unregistering waits for */
 	debugfs_remove(sim->dir);
 	cram_sim_reset_knobs(sim);
 
+	siginitsetinv(&fatal_only, sigmask(SIGKILL));
+	sigprocmask(SIG_SETMASK, &fatal_only, &before);
+
 	err = cram_unregister_node(sim->cn);
 	if (err) {
 		dev_warn(&pdev->dev, "node %d is still in use: %d\n", sim->nid, err);
 		WRITE_ONCE(sim->gone, true);
-		return;
+	} else {
+		cram_sims[pdev->id] = NULL;
+		cram_sim_stop(sim);
 	}
 
-	cram_sims[pdev->id] = NULL;
-	cram_sim_stop(sim);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
 static struct platform_driver cram_sim_driver = {

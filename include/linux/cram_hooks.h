@@ -112,7 +112,7 @@ static inline bool cram_may_age_anon(void)
  * @memcg: at its limit, out of other ideas
  *
  * Only when demotion was refused for want of room: waits, killably and for
- * 100 ms at most, for a reading that began later. Returns true when there is
+ * 500 ms at most, for a reading that began later. Returns true when there is
  * room now that was not there before, so it is worth trying again, and the
  * caller cannot loop unless pages really were demoted in between.
  */

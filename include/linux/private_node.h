@@ -52,7 +52,7 @@ bool private_node_refuses_memory(int nid);
 unsigned long private_managed_pages(void);
 unsigned long __private_zone_free_pages(enum zone_stat_item item);
 
-/**
+/*
  * private_node_active - is there a private node in this machine?
  */
 static inline bool private_node_active(void)
@@ -64,7 +64,7 @@ static inline bool private_node_active(void)
  * node_is_private - is this node's memory reserved for private allocations?
  * @nid: a node id, online or not; NUMA_NO_NODE is not private
  *
- * Any context. One patched-out branch on a machine without a private node.
+ * Return: true if so. Any context; one patched-out branch if there is none.
  */
 static inline bool node_is_private(int nid)
 {

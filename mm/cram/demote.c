@@ -114,8 +114,11 @@ bool __cram_may_demote(struct mem_cgroup *memcg, int nid)
 static atomic_t cram_nr_readings;
 static DECLARE_WAIT_QUEUE_HEAD(cram_reading_wait);
 
-/* Longer than a reading of a healthy device takes, trim included */
-#define CRAM_OOM_WAIT		(HZ / 10)
+/*
+ * Two readings, with a trim before each. A healthy device takes some tens of
+ * milliseconds for them; one that takes longer than this is of no help.
+ */
+#define CRAM_OOM_WAIT		(HZ / 2)
 
 /**
  * cram_reading_ended - more room may be proven than before
@@ -289,6 +292,16 @@ bool __cram_demote(struct cram_offer *offer, struct list_head *leftover,
 		      (unsigned long)offer, MIGRATE_ASYNC, MR_DEMOTION,
 		      &nr_succeeded);
 	*nr_reclaimed += nr_succeeded;
+
+	/*
+	 * The new folios wait on this CPU's list of LRU additions, with a
+	 * reference that would outlive their last user: a process that exits
+	 * would leave pages, cells and charges behind for as long as nothing
+	 * else is added here. Elsewhere that hardly matters; there is little
+	 * of such memory, and limits on it are exact.
+	 */
+	if (nr_succeeded)
+		lru_add_drain();
 
 	if (list_empty(&offer->folios))
 		return false;

@@ -111,6 +111,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: dataset COUNT\n");
 		return 2;
 	}
+	/* As much as a pipe holds: every trip through it costs */
+	setvbuf(stdout, NULL, _IOFBF, 64 * 1024);
 	write_lines();
 	for (unsigned long i = 0; i < count; i++) {
 		size_t len = fill(value, i % KINDS);

@@ -68,6 +68,8 @@ static void check_data(uint64_t seed)
 static void trimmed(int64_t free_before)
 {
 	munmap(data, nr_pages * PAGE);
+	/* Drains the LRU batches of all CPUs. */
+	CHECK_EQ(run_walker(), 0);
 	CHECK(WAIT_FOR(30, node_number("physical_free_bytes") >= free_before),
 	      "%lld KiB free, %lld before", (long long)node_number("physical_free_bytes") / 1024,
 	      (long long)free_before / 1024);

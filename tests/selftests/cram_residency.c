@@ -440,7 +440,8 @@ static void race(void)
 		CHECK(!pthread_create(&thread[i], NULL, race_writer, (void *)i));
 	CHECK(!pthread_create(&thread[3], NULL, race_forker, NULL));
 	while (now() < start + 2 * scale() ||
-	       (stat_of("promote_write") < 200 && now() < start + 30)) {
+	       ((stat_of("demote") < 200 || stat_of("promote_write") < 200) &&
+		now() < start + 60)) {
 		pageout(race_state.p, N);
 		/* Around the roads to a writable entry while at it. */
 		if (rounds++ % 4 == 0)
@@ -1708,6 +1709,24 @@ static void swap_and_cram(void)
 	CHECK_CONTENT(p, N, SEED + 4);
 }
 
+/* Asked twice to page out, a page goes on to swap, and that is counted. */
+static void pageout_again(void)
+{
+	void *p;
+
+	if (!swap_on(256))
+		skip("no zram for swap");
+	p = resident(N);
+	pageout(p, N);
+	drain_lru();
+	WAIT_FOR(5, cg_number(&cg_here, "cram.current") ==
+		    (int64_t)(count_resident(p, N) * PAGE));
+	check_current(p, N);
+	CHECK_EQ(count_resident(p, N) + count_swapped(p, N), N);
+	CHECK_EQ(stat_of("writeback"), count_swapped(p, N));
+	CHECK_CONTENT(p, N, SEED);
+}
+
 static bool soft_dirty(const void *p)
 {
 	return pagemap(p) & PM_SOFT_DIRTY;
@@ -1858,6 +1877,7 @@ static const struct scenario lives[] = {
 	{ "MADV_COLLAPSE of resident and other pages", collapse_mixed },
 	{ "swapoff with resident and swapped pages", swapoff_mixed },
 	{ "from swap to the node and back", swap_and_cram },
+	{ "MADV_PAGEOUT of resident pages", pageout_again },
 	{ "soft-dirty tracking", soft_dirty_tracking },
 	{ "a breakpoint in a resident page", breakpoint_page },
 	{ "killed with resident pages", killed, S_KILLED },

@@ -244,15 +244,58 @@ while_silent() { # KNOB VALUE
 }
 while_busy() {
 	for i in $(seq 0 50); do set_to store "$(page "$i")" half; done
-	echo 1 > "$sim/patrol" &
+	(echo 1 > "$sim/patrol") 2>/dev/null &
 	unbind && bind && empty
 	status=$?
 	wait
 	return "$status"
 }
+among_signals() {
+	trap : USR1
+	while kill -USR1 $$; do :; done &
+	killer=$!
+	unbind && bind
+	status=$?
+	trap '' USR1
+	kill "$killer"
+	return "$status"
+}
+
+# dd keeps what it read in anonymous memory while nobody takes it
+tenant=/sys/fs/cgroup/tenant
+resident() { # MIB
+	echo "+memory +cram" > /sys/fs/cgroup/cgroup.subtree_control
+	mkdir "$tenant" && mkfifo /tmp/fifo || return
+	sh -c 'sleep 1000' < /tmp/fifo &
+	reader=$!
+	sh -c "echo \$\$ > $tenant/cgroup.procs; exec dd if=/dev/urandom of=/tmp/fifo bs=$1M count=1" &
+	within 20 awk "/^anon / { exit \$2 < $1 * 1000000 }" "$tenant/memory.stat"
+	within 20 sh -c "echo $1M > $tenant/memory.reclaim; [ \$(cat $tenant/cram.current) -ge $(($1 * 1000000)) ]"
+}
+vacate() {
+	kill "$reader"
+	rm /tmp/fifo
+	within 10 sh -c "! grep -q . $tenant/cgroup.procs" && rmdir "$tenant"
+}
+while_resident() {
+	resident 64 || return
+	[ "$(get used)" -ge 64000000 ] || return
+	sh -c "echo cram_sim.0 > $driver/unbind" &
+	victim=$!
+	usleep 20000
+	kill -9 "$victim"
+	wait "$victim"
+	[ ! -e "$sim" ] && [ -e "$node" ] || return
+	within 5 node_is state lost || return
+	echo cram_sim.0 > "$driver/bind" && within 5 node_is state open || return
+	[ "$(get used)" -gt 0 ] && is over_capacity 0 || return
+	vacate && within 10 is used 0 || return
+	set_to patrol 1
+	is unannounced 0
+}
 
 echo "TAP version 13"
-echo "1..24"
+echo "1..26"
 check "the KUnit suite passed" kunit_passed
 check "a fresh device is empty" empty
 check "a page of zeroes holds no cells" content zero 0 0
@@ -277,4 +320,6 @@ check "a device that was bound again is fresh" fresh
 check "unbind and bind, 20 times" nothing_lost
 check "unbind while an answer is withheld" while_silent drop 1
 check "unbind while the device is busy" while_busy
+check "unbind while signals come in" among_signals
+check "unbind while pages are resident, killed: the node stays, and comes back" while_resident
 exit $failed
