@@ -85,6 +85,7 @@ bool cram_cgroup_is_descendant(struct cram_cgroup *cg, struct cram_cgroup *root)
 unsigned long cram_cgroup_resident(struct cram_cgroup *cg, int nid);
 void cram_cgroup_count(struct cram_cgroup *cg, enum cram_stat item, long nr);
 void cram_cgroup_event(struct cram_cgroup *cg, enum cram_event event);
+bool cram_cgroup_alive(struct cram_cgroup *cg);
 struct cram_cgroup *cram_cgroup_next(struct cram_cgroup *prev);
 
 #endif /* _LINUX_CGROUP_CRAM_H */

@@ -48,6 +48,7 @@ struct cram_cgroup_cpu {
  * @resident: pages of the subtree that are resident, and cram.max
  * @owner: stands for this cgroup in the slots, while it is online
  * @owners: all that point here: @owner and those of dead descendants
+ * @dying: they are about to point to the parent, the numbers here are void
  * @nodes: what cram.nodes was set to, under cram_nodes_lock
  * @nodes_all: cram.nodes is empty: all that the parent has
  * @allowed: @nodes of this and all ancestors, online or not. Written under
@@ -69,6 +70,7 @@ struct cram_cgroup {
 
 	struct cram_owner *owner;
 	struct list_head owners;
+	bool dying;
 
 	nodemask_t nodes;
 	bool nodes_all;
@@ -241,6 +243,20 @@ void cram_cgroup_event(struct cram_cgroup *cg, enum cram_event event)
 		atomic64_inc(&cg->events[event]);
 		cgroup_file_notify(&cg->events_file);
 	}
+}
+
+/**
+ * cram_cgroup_alive - do the numbers of this cgroup mean anything?
+ * @cg: the books
+ *
+ * Ask after following owners to it. When a cgroup is removed, its pages are
+ * the parent's from one moment to the next, and its own numbers stay behind.
+ */
+bool cram_cgroup_alive(struct cram_cgroup *cg)
+{
+	/* Pairs with the barrier before owners are re-pointed */
+	smp_rmb();
+	return !READ_ONCE(cg->dying);
 }
 
 /**
@@ -563,6 +579,9 @@ static void cram_css_offline(struct cgroup_subsys_state *css)
 {
 	struct cram_cgroup *cg = css_cram(css), *parent = cram_parent(cg);
 
+	/* Before, for cram_cgroup_alive() */
+	WRITE_ONCE(cg->dying, true);
+	smp_wmb();
 	cram_owners_reparent(&cg->owners, &parent->owners, parent);
 	cram_owner_put(cg->owner, 1);
 }

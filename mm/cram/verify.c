@@ -295,7 +295,8 @@ static void cram_walk_books(struct cram_walk *w)
 			wrong |= slots != cram_cgroup_resident(cg, nid);
 			total += slots;
 		}
-		if ((wrong || total != resident) && moves == cram_moves()) {
+		if ((wrong || total != resident) && moves == cram_moves() &&
+		    cram_cgroup_alive(cg)) {
 			w->books++;
 			cram_violation("walker: books and slots differ", total, resident);
 		}

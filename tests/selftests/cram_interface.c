@@ -266,7 +266,7 @@ static const char *const stat_keys[] = {
 	"refuse_page",
 };
 
-static const char *const gauges[] = { "readonly", "writable", "compressed_estimate" };
+static const char *const gauges[] = { "readonly" };
 
 static const struct file *file_named(const char *name)
 {

@@ -171,23 +171,7 @@ static void node_silent(void)
 	CHECK(WAIT_FOR(10, state_is("open")));
 }
 
-/* A process that has its cold pages on the node holds less of what is short. */
-static void badness(void)
-{
-	size_t pages = 64 * MIB / PAGE;
-	void *p = map_pages(pages);
-	int64_t before;
-
-	fill(p, pages, SEED);
-	before = read_number("/proc/self/oom_score");
-	demote(p, pages);
-	tap_note("oom_score %lld before, %lld with 64 MiB demoted", (long long)before,
-		 (long long)read_number("/proc/self/oom_score"));
-	CHECK(read_number("/proc/self/oom_score") < before);
-}
-
 static const struct scenario scenarios[] = {
-	{ "resident pages do not count as badness", badness },
 	{ "room on the node: a cgroup lives with three times memory.max", lives },
 	{ "without a right to the node it is killed", no_right },
 	{ "at cram.max it is killed in time", limit_hit },

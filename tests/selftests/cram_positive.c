@@ -38,11 +38,21 @@ static void *filled(void)
 	return p;
 }
 
+/*
+ * The patrol knows a page by what the model has measured of it, and that is done
+ * a moment after the page came: a store before that would not be news.
+ */
+static void measured(void)
+{
+	CHECK(WAIT_FOR(10, read_number(SIM "pending") == 0));
+}
+
 static void *resident(void)
 {
 	void *p = filled();
 
 	demote(p, N);
+	measured();
 	return p;
 }
 
@@ -215,6 +225,7 @@ static void force(void)
 	size_t i;
 
 	hear(&peer);
+	measured();
 	hook_off("force");
 	trace_begin(peer.pid);
 	for (i = 0; i < N; i++)
@@ -254,6 +265,7 @@ static void uprobe(void)
 
 	CHECK_EQ(breakpoint_hits(a, probed_a), 10);
 	demote(text, 1);
+	measured();
 	hook_off("uprobe");
 	close(a);
 	CHECK_EQ(is_resident(text), 1);

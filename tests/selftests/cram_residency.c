@@ -1709,7 +1709,7 @@ static void swap_and_cram(void)
 	CHECK_CONTENT(p, N, SEED + 4);
 }
 
-/* Asked twice to page out, a page goes on to swap, and that is counted. */
+/* Asked twice to page out, a page goes on to swap; nobody was evicted for that. */
 static void pageout_again(void)
 {
 	void *p;
@@ -1723,7 +1723,8 @@ static void pageout_again(void)
 		    (int64_t)(count_resident(p, N) * PAGE));
 	check_current(p, N);
 	CHECK_EQ(count_resident(p, N) + count_swapped(p, N), N);
-	CHECK_EQ(stat_of("writeback"), count_swapped(p, N));
+	CHECK(count_swapped(p, N) > 0);
+	CHECK_EQ(stat_of("writeback"), 0);
 	CHECK_CONTENT(p, N, SEED);
 }
 
