@@ -405,7 +405,7 @@ static int do_add(int nid, char *name, char *list)
 	int nr = 0, ret;
 	char *word;
 
-	while ((word = strsep(&list, " \n")) && nr < MAX_RANGES) {
+	while ((word = strsep(&list, " ")) && nr < MAX_RANGES) {
 		if (!*word)
 			continue;
 		if (sscanf(word, "%llx-%llx", &ranges[nr].start, &ranges[nr].end) != 2)
