@@ -32,6 +32,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+
 #define PAGE	4096UL
 #define MIB	(1UL << 20)
 #define HUGE	(2 * MIB)
@@ -54,6 +56,7 @@ static int nid;			/* the private node */
 static int far_nid;		/* ordinary memory without CPUs */
 static unsigned long long range_start, range_end;
 static unsigned long block_size, pages_total;
+unsigned long sink;		/* what is read, so that it is */
 
 /* --- files ------------------------------------------------------------------ */
 
@@ -297,7 +300,7 @@ static unsigned long on_node(void *p, size_t len, int n)
 }
 
 /* Move pages to an ordinary node by system call, or to the private one. */
-static bool place(void *p, size_t len, int n)
+static bool put_pages(void *p, size_t len, int n)
 {
 	if (n == nid)
 		cmd("place %lx %lx %d", (long)p, len, n);
@@ -364,17 +367,26 @@ static void test_undo(void)
 	/* The last block: all others are offline by then. */
 	tap_ok(add_node() == 0, "undo: add");
 	fill(p, len);
-	place(p, len, nid);
+	put_pages(p, len, nid);
 	free = private_free();
 	cmd("fail 0 %lu", nr_blocks());
 	tap_ok(remove_node() == -ENOMEM, "undo: the error of a block that cannot go offline");
 	cmd("fail 0 0");
 	tap_ok(meminfo("PrivateTotal") == node_total && state("has_private_memory", nid) && !state("has_memory", nid) &&
 	       private_free() >= free, "undo: and nothing is left of the remove");
-	tap_ok(intact(p, len) && place(p, len, nid) && cmd("alloc %d 0 10", nid) == 0, "undo: the node serves on");
+	tap_ok(intact(p, len) && put_pages(p, len, nid) && cmd("alloc %d 0 10", nid) == 0, "undo: the node serves on");
 	cmd("free");
 	munmap(p, len);
 	tap_ok(remove_node() == 0, "undo: remove");
+}
+
+/* In /proc/zoneinfo, already read: the first number behind @key in @zone. */
+static long zone_number(const char *zone, const char *key)
+{
+	char *p = strstr(text, zone);
+
+	p = p ? strstr(p, key) : NULL;
+	return p ? strtol(p + strlen(key), NULL, 10) : -1;
 }
 
 static void test_numbers(void)
@@ -422,6 +434,12 @@ static void test_numbers(void)
 	tap_ok(!!strstr(text, "System RAM (pntest)"), "/proc/iomem: a resource of its own name");
 	slurp("/proc/zoneinfo");
 	tap_ok(!!strstr(text, name("Node %d, zone  Movable", nid)), "/proc/zoneinfo shows its zone");
+	tap_ok(zone_number(name("Node %d, zone  Movable", nid), "min ") == 0 &&
+	       zone_number(name("Node %d, zone  Movable", nid), "high ") == 0 &&
+	       zone_number("Node 0, zone    DMA32", "min ") > 0, "watermarks: 0");
+	/* An eighth of the node otherwise */
+	tap_ok(zone_number(name("Node %d, zone  Movable", nid), "high_max: ") < 1000 &&
+	       zone_number("Node 0, zone    DMA32", "high_max: ") > 1000, "per-cpu lists: short");
 	slurp("/proc/buddyinfo");
 	tap_ok(!!strstr(text, name("Node %d, zone  Movable", nid)), "/proc/buddyinfo shows its zone");
 	slurp("/proc/pagetypeinfo");
@@ -432,13 +450,13 @@ static void test_numbers(void)
 
 static void test_roads(void)
 {
-	static char list[4096];
+	static char list[sizeof(text)];
 	char *road, *save;
 	int i = 0;
 
 	cmd("roads");
 	slurp(CTL);
-	strcpy(list, text);
+	memcpy(list, text, sizeof(list));
 	for (road = strtok_r(list, "\n", &save); road; road = strtok_r(NULL, "\n", &save), i++) {
 		bool works;
 
@@ -555,7 +573,7 @@ static void test_placed(void)
 	fill(p, len);
 	before = private_free();
 	tap_ok(on_node(p, len, nid) == 0, "placed: not there before");
-	tap_ok(place(p, len, nid), "placed: move_pages(2) reports the node of pages there");
+	tap_ok(put_pages(p, len, nid), "placed: move_pages(2) reports the node of pages there");
 	tap_ok(intact(p, len), "placed: content moved with it");
 	tap_ok(before - private_free() >= (long)len / 1024, "placed: PrivateFree falls");
 
@@ -564,6 +582,7 @@ static void test_placed(void)
 	slurp("/sys/fs/cgroup/pn/memory.numa_stat");
 	char *anon = strstr(text, "anon ");
 	char *entry = anon ? strstr(anon, name(" N%d=", nid)) : NULL;
+
 	tap_ok(entry && strtoul(entry + strlen(name(" N%d=", nid)), NULL, 10) >= len,
 	       "placed: memory.numa_stat shows it");
 	tap_ok(value(name(NODES "node%d/meminfo", nid), "AnonPages") >= (long)len / 1024,
@@ -606,7 +625,7 @@ static void test_policy(void)
 	unsigned long mask;
 	char *p;
 
-	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
 		int mode = modes[i].mode;
 		int got;
 
@@ -652,18 +671,18 @@ static void test_policy(void)
 	unsigned long from = BIT(0) | BIT(far_nid), to = BIT(nid);
 
 	tap_ok(syscall(SYS_migrate_pages, 0, 64, &from, &to) < 0 && errno == EINVAL, "migrate_pages to it: EINVAL");
-	place(p, len, 0);
+	put_pages(p, len, 0);
 	from = BIT(0);
 	to = BIT(far_nid);
 	syscall(SYS_migrate_pages, 0, 64, &from, &to);
 	tap_ok(on_node(p, len, far_nid) == len / PAGE, "migrate_pages: works with an ordinary node");
 
 	/* Away from it is what a user may ask for. */
-	place(p, len, nid);
+	put_pages(p, len, nid);
 	tap_ok(mbind(p, len, MPOL_BIND, BIT(0), MPOL_MF_STRICT) < 0 && errno == EIO, "mbind strict: pages there are misplaced");
 	tap_ok(!mbind(p, len, MPOL_BIND, BIT(0), MPOL_MF_MOVE) && on_node(p, len, 0) == len / PAGE && intact(p, len),
 	       "mbind: moves pages away from it");
-	place(p, len, nid);
+	put_pages(p, len, nid);
 	page = p;
 	int zero = 0;
 
@@ -738,7 +757,7 @@ static char *fragment(int n, size_t len)
 	char *p = map(len);
 
 	fill(p, len);
-	place(p, len, n);
+	put_pages(p, len, n);
 	for (size_t i = 0; i < len; i += 2 * PAGE)
 		madvise(p + i, PAGE, MADV_DONTNEED);
 	return p;
@@ -796,43 +815,41 @@ static void test_compaction(void)
 	put("/proc/sys/vm/compaction_proactiveness", "20");
 }
 
+static const char *const gens = "/sys/kernel/debug/lru_gen";
+
+/* Youngest generation of a node's lists in the first cgroup, and its id; or -1. */
+static long youngest(int n, long *id)
+{
+	long seq = -1, number;
+	char *p;
+
+	if (slurp(gens) <= 0 || sscanf(text, "memcg %ld", id) != 1)
+		return -1;
+	for (p = strstr(text, name(" node %5d\n", n)); p; p = strchr(p, '\n')) {
+		if (seq >= 0 && sscanf(++p, " %ld", &number) != 1)
+			break;
+		seq = seq < 0 ? 0 : number;
+	}
+	return seq;
+}
+
 static void test_reclaim(void)
 {
 	size_t len = 4 * MIB;
 	char *p = map(len);
-	char line[80] = "";
-	long id = -1;
+	long id, seq;
 
 	fill(p, len);
-	place(p, len, nid);
+	put_pages(p, len, nid);
 	tap_ok(put(name(NODES "node%d/reclaim", nid), "1M") == -EINVAL, "nodeN/reclaim: EINVAL");
 	tap_ok(put(NODES "node0/reclaim", "4096") != -EINVAL, "nodeN/reclaim: is taken by an ordinary node");
 
-	if (slurp("/sys/kernel/debug/lru_gen") > 0) {
-		char *m = strstr(text, "memcg"), *n = strstr(text, name(" node %5d\n", nid));
+	seq = youngest(nid, &id);
+	tap_ok(seq > 0 && putf(gens, "+ %ld %d %ld", id, nid, seq) == -EINVAL, "lru_gen: ageing it is EINVAL");
+	tap_ok(seq > 0 && putf(gens, "- %ld %d %ld 200 100", id, nid, seq - 2) == -EINVAL, "lru_gen: evicting it is EINVAL");
+	seq = youngest(0, &id);
+	tap_ok(seq > 0 && putf(gens, "+ %ld 0 %ld", id, seq) == 0, "lru_gen: ageing an ordinary node works");
 
-		if (m && n) {
-			unsigned long seq = 0, s;
-
-			sscanf(m, "memcg %ld", &id);
-			for (n = strchr(n, '\n') + 1; sscanf(n, " %lu", &s) == 1; n = strchr(n, '\n') + 1)
-				seq = s;
-			snprintf(line, sizeof(line), "+ %ld %d %lu", id, nid, seq);
-			tap_ok(put("/sys/kernel/debug/lru_gen", line) == -EINVAL, "lru_gen: ageing it is EINVAL");
-			snprintf(line, sizeof(line), "- %ld %d %lu 200 100", id, nid, seq - 2);
-			tap_ok(put("/sys/kernel/debug/lru_gen", line) == -EINVAL, "lru_gen: evicting it is EINVAL");
-		}
-		slurp("/sys/kernel/debug/lru_gen");
-		n = strstr(text, " node     0\n");
-		if (n) {
-			unsigned long seq = 0, s;
-
-			for (n = strchr(n, '\n') + 1; sscanf(n, " %lu", &s) == 1; n = strchr(n, '\n') + 1)
-				seq = s;
-			snprintf(line, sizeof(line), "+ %ld 0 %lu", id, seq);
-			tap_ok(put("/sys/kernel/debug/lru_gen", line) == 0, "lru_gen: ageing an ordinary node works");
-		}
-	}
 	put("/proc/sys/vm/drop_caches", "3");
 	put("/sys/kernel/mm/lru_gen/enabled", "n");
 	put("/sys/kernel/mm/lru_gen/enabled", "y");
@@ -850,7 +867,6 @@ static void test_balancing(void)
 	size_t len = 8 * MIB;
 	char *p = map(len), *q = map(len);
 	unsigned long left, n = 0;
-	volatile unsigned long sum = 0;
 
 	if (put("/proc/sys/kernel/numa_balancing", "1")) {
 		tap_skip("NUMA balancing leaves its pages alone", "NUMA_BALANCING");
@@ -860,13 +876,13 @@ static void test_balancing(void)
 	put("/sys/kernel/debug/sched/numa_balancing/scan_period_min_ms", "50");
 	fill(p, len);
 	fill(q, len);
-	place(p, len, nid);
-	place(q, len, far_nid);
+	put_pages(p, len, nid);
+	put_pages(q, len, far_nid);
 	/* Until balancing has brought pages of the far node here. */
 	for (time_t end = time(NULL) + 40; time(NULL) < end && n < len / PAGE / 4; n = on_node(q, len, 0)) {
 		for (int k = 0; k < 20; k++)
 			for (size_t i = 0; i < len; i += PAGE)
-				sum += p[i] + q[i];
+				sink += p[i] + q[i];
 	}
 	left = on_node(p, len, nid);
 	tap_ok(left == len / PAGE && intact(p, len), "NUMA balancing leaves its pages alone (%lu of %lu)", left, len / PAGE);
@@ -882,7 +898,7 @@ static void test_khugepaged(void)
 
 	fill(p, HUGE);
 	fill(q, HUGE);
-	place(p, HUGE, nid);
+	put_pages(p, HUGE, nid);
 	madvise(p, HUGE, 14 /* MADV_HUGEPAGE */);
 	madvise(q, HUGE, 14);
 	tap_ok(madvise(p, HUGE, MADV_COLLAPSE) < 0 && errno == EINVAL, "MADV_COLLAPSE: EINVAL");
@@ -893,7 +909,7 @@ static void test_khugepaged(void)
 	munmap(q, HUGE);
 	q = map(HUGE);
 	fill(q, HUGE);
-	place(q + 7 * PAGE, PAGE, nid);
+	put_pages(q + 7 * PAGE, PAGE, nid);
 	madvise(q, HUGE, 14);
 	tap_ok(madvise(q, HUGE, MADV_COLLAPSE) < 0 && node_of(q + 7 * PAGE) == nid, "MADV_COLLAPSE: one page is enough");
 	put("/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs", "0");
@@ -924,7 +940,7 @@ static void test_ksm(void)
 		for (size_t i = 0; i < len; i += PAGE)
 			q[half * len + i] = 1;
 	}
-	place(p, 2 * len, nid);
+	put_pages(p, 2 * len, nid);
 	uint64_t before = pfn(p);
 
 	madvise(p, 2 * len, MADV_MERGEABLE);
@@ -959,7 +975,6 @@ static void test_ksm(void)
 static void damon(bool vaddr, int target, char *p, char *q, size_t len, int seconds)
 {
 	unsigned long n = 0;
-	volatile unsigned long sum = 0;
 	char *c = DAMON "0/contexts/0/";
 
 	put(DAMON "nr_kdamonds", "1");
@@ -986,7 +1001,7 @@ static void damon(bool vaddr, int target, char *p, char *q, size_t len, int seco
 	put(DAMON "0/state", "on");
 	for (time_t end = time(NULL) + seconds; time(NULL) < end && n < len / PAGE / 4; n = on_node(q, len, target)) {
 		for (size_t i = 0; i < len; i += PAGE)
-			sum += p[i] + q[i];
+			sink += p[i] + q[i];
 		nap_ms(10);
 	}
 	put(DAMON "0/state", "off");
@@ -1007,14 +1022,14 @@ static void test_damon(void)
 
 		fill(p, len);
 		fill(q, len);
-		place(p, len, nid);
-		place(q, len, from);
+		put_pages(p, len, nid);
+		put_pages(q, len, from);
 		damon(vaddr, to, p, q, len, 30);
 		tap_ok(on_node(p, len, nid) == len / PAGE && intact(p, len), "DAMON %s: leaves its pages alone (%lu of %lu)",
 		       vaddr ? "vaddr" : "paddr", on_node(p, len, nid), len / PAGE);
 		tap_ok(on_node(q, len, to) > 0, "DAMON %s: moves an ordinary node's (%lu of %lu)",
 		       vaddr ? "vaddr" : "paddr", on_node(q, len, to), len / PAGE);
-		place(q, len, from);
+		put_pages(q, len, from);
 		damon(vaddr, nid, q, q, len, 3);
 		tap_ok(on_node(q, len, nid) == 0, "DAMON %s: cannot move pages to it", vaddr ? "vaddr" : "paddr");
 		munmap(p, len);
@@ -1027,7 +1042,7 @@ static void test_damon(void)
  * dump is not for the console, where the harness looks for functions of the kernel
  * that complain. So this looks for complaints itself.
  */
-static bool oom(unsigned long mask, const char *constraint)
+static bool oom_says(unsigned long mask, const char *constraint)
 {
 	int status, fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
 	bool yes = false, bad = false;
@@ -1071,8 +1086,8 @@ static void test_oom(void)
 {
 	long before = private_free();
 
-	tap_ok(oom(BIT(far_nid), "CONSTRAINT_MEMORY_POLICY"), "OOM: bound to one ordinary node is a constraint");
-	tap_ok(oom(BIT(0) | BIT(far_nid), "CONSTRAINT_NONE"), "OOM: bound to all but the private node is none");
+	tap_ok(oom_says(BIT(far_nid), "CONSTRAINT_MEMORY_POLICY"), "OOM: bound to one ordinary node is a constraint");
+	tap_ok(oom_says(BIT(0) | BIT(far_nid), "CONSTRAINT_NONE"), "OOM: bound to all but the private node is none");
 	tap_ok(private_free() == before, "OOM: took nothing of the private node");
 }
 
@@ -1086,7 +1101,7 @@ static void test_blocks(void)
 	long total = meminfo("MemTotal");
 
 	fill(p, len);
-	place(p, len, nid);
+	put_pages(p, len, nid);
 	for (unsigned long i = 0; i < n; i++) {
 		bool good = true;
 
@@ -1120,13 +1135,13 @@ static void test_blocks(void)
 	tap_ok(state("has_private_memory", nid) && !state("has_memory", nid) && meminfo("PrivateTotal") == (long)(n * kb),
 	       "blocks: all back, still private");
 	tap_ok(!has_thread("kswapd", nid) && !has_thread("kcompactd", nid), "blocks: still no kswapd, no kcompactd");
-	tap_ok(place(p, len, nid) && intact(p, len), "blocks: and usable");
+	tap_ok(put_pages(p, len, nid) && intact(p, len), "blocks: and usable");
 
 	cmd("veto 16");
 	tap_ok(put(block_file(0, "state"), "offline") == -EBUSY && meminfo("PrivateTotal") == (long)(n * kb),
 	       "blocks: .offline can refuse");
 	tap_ok(remove_node() == -EBUSY, "remove: .offline can refuse");
-	tap_ok(meminfo("PrivateTotal") == (long)(n * kb) && place(p, len, nid) && cmd("alloc %d 0 10", nid) == 0,
+	tap_ok(meminfo("PrivateTotal") == (long)(n * kb) && put_pages(p, len, nid) && cmd("alloc %d 0 10", nid) == 0,
 	       "remove: refused leaves everything as it was");
 	cmd("free");
 	cmd("veto 0");
@@ -1143,7 +1158,7 @@ static void test_remove(void)
 	char *p = map(len);
 
 	fill(p, len);
-	place(p, len, nid);
+	put_pages(p, len, nid);
 	tap_ok(remove_node() == 0, "remove: with pages in use");
 	tap_ok(intact(p, len) && on_node(p, len, nid) == 0, "remove: pages moved to ordinary memory");
 	tap_ok(!state("online", nid) && !state("has_private_memory", nid), "remove: node offline");
@@ -1260,7 +1275,7 @@ int main(int argc, char **argv)
 	mount("none", "/sys/fs/cgroup", "cgroup2", 0, NULL);
 	if (!prepare())
 		tap_skip_all("private_node_test.ko, PN_RANGE, or a suitable set of nodes");
-	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
 		bool named = false;
 
 		for (int k = 1; k < argc; k++)
