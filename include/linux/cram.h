@@ -18,7 +18,12 @@ struct cram_node;
  * struct cram_reading - one answer of a device about its capacity
  * @physical: bytes of cells that the device has
  * @physical_free: bytes of cells that hold nothing
+ * @room: of these, bytes on which new pages can count wherever in the node they
+ *	lie: @physical_free for one device, the smallest share for a node that
+ *	is interleaved over several
  * @over_capacity: stores that found no cell since the device was reset
+ * @content_lost: the device was reset since the last answer, what was stored
+ *	before is gone
  *
  * A reading covers every store that reached the device before the driver asked
  * for it. Between two readings the engine relies on one more promise: cells
@@ -27,7 +32,9 @@ struct cram_node;
 struct cram_reading {
 	u64 physical;
 	u64 physical_free;
+	u64 room;
 	u64 over_capacity;
+	bool content_lost;
 };
 
 /**
@@ -77,6 +84,9 @@ struct cram_node_desc {
 
 struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc);
 int cram_unregister_node(struct cram_node *cn);
+int cram_close_node(struct cram_node *cn);
+int cram_force_unregister_node(struct cram_node *cn, bool content_lost);
+void cram_node_changed(struct cram_node *cn);
 void *cram_node_priv(const struct cram_node *cn);
 int cram_node_nid(const struct cram_node *cn);
 
