@@ -501,6 +501,10 @@ static int cram_sim_answer(struct cram_sim *sim, struct cram_reading *r)
 	lie = READ_ONCE(sim->lie);
 	r->physical = sim->physical;
 	r->physical_free = lie < 0 ? cram_sim_free(sim) : lie;
+	r->room = r->physical_free;
+	if (lie < 0)
+		r->unsettled = min(sim->nr_pending * CRAM_SIM_WORST,
+				   sim->physical - r->physical_free);
 	r->over_capacity = sim->over_capacity;
 	return 0;
 }

@@ -84,6 +84,7 @@ void cram_cgroup_uncharge(struct cram_cgroup *cg, int nid, unsigned long nr);
 bool cram_cgroup_is_descendant(struct cram_cgroup *cg, struct cram_cgroup *root);
 unsigned long cram_cgroup_resident(struct cram_cgroup *cg, int nid);
 void cram_cgroup_count(struct cram_cgroup *cg, enum cram_stat item, long nr);
+void cram_cgroup_node_event(int nid, enum cram_event event);
 void cram_cgroup_event(struct cram_cgroup *cg, enum cram_event event);
 bool cram_cgroup_alive(struct cram_cgroup *cg);
 struct cram_cgroup *cram_cgroup_next(struct cram_cgroup *prev);

@@ -17,7 +17,9 @@ struct cram_node;
 /**
  * struct cram_reading - one answer of a device about its capacity
  * @physical: bytes of cells that the device has
- * @physical_free: bytes of cells that hold nothing
+ * @physical_free: bytes of cells that hold nothing; at least so many
+ * @unsettled: bytes that may turn out to be free, too: the device counts what
+ *	it has not compressed yet at its worst
  * @room: of these, bytes on which new pages can count wherever in the node they
  *	lie: @physical_free for one device, the smallest share for a node that
  *	is interleaved over several
@@ -32,6 +34,7 @@ struct cram_node;
 struct cram_reading {
 	u64 physical;
 	u64 physical_free;
+	u64 unsettled;
 	u64 room;
 	u64 over_capacity;
 	bool content_lost;

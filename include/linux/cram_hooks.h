@@ -43,7 +43,8 @@ struct cram_offer {
 	X(GUP, gup)		/* gup_must_unshare() */		\
 	X(FORCE, force)		/* can_follow_write_common() */		\
 	X(UFFD_MOVE, uffd_move)	/* move_present_ptes() */		\
-	X(UPROBE, uprobe)	/* __uprobe_write() */
+	X(UPROBE, uprobe)	/* __uprobe_write() */			\
+	X(ADMISSION, admission)	/* cram_admit(): not a hook, but off all the same */
 
 #define CRAM_HOOK_ENUM(upper, lower)	CRAM_HOOK_##upper,
 enum cram_hook { CRAM_HOOKS(CRAM_HOOK_ENUM) NR_CRAM_HOOKS };

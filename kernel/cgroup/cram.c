@@ -245,6 +245,44 @@ void cram_cgroup_event(struct cram_cgroup *cg, enum cram_event event)
 	}
 }
 
+/* Pages of a cgroup itself on a node; a hint while children come and go. RCU. */
+static bool cram_cgroup_has_own(struct cram_cgroup *cg, int nid)
+{
+	long nr = atomic_long_read(&cg->node_resident[nid]);
+	struct cgroup_subsys_state *child;
+
+	css_for_each_child(child, &cg->css)
+		nr -= atomic_long_read(&css_cram(child)->node_resident[nid]);
+	return nr > 0;
+}
+
+/**
+ * cram_cgroup_node_event - something happened to a node, not to a cgroup
+ * @nid: the node
+ * @event: the key
+ *
+ * Counted once in each cgroup in whose subtree there are pages of that node.
+ *
+ * Context: process.
+ */
+void cram_cgroup_node_event(int nid, enum cram_event event)
+{
+	struct cram_cgroup *cg;
+
+	guard(rcu)();
+	for (cg = cram_cgroup_next(NULL); cg; cg = cram_cgroup_next(cg)) {
+		if (atomic_long_read(&cg->node_resident[nid]) <= 0 ||
+		    !cram_cgroup_alive(cg))
+			continue;
+		atomic64_inc(&cg->events[event]);
+		cgroup_file_notify(&cg->events_file);
+		if (cram_cgroup_has_own(cg, nid)) {
+			atomic64_inc(&cg->events_local[event]);
+			cgroup_file_notify(&cg->events_local_file);
+		}
+	}
+}
+
 /**
  * cram_cgroup_alive - do the numbers of this cgroup mean anything?
  * @cg: the books

@@ -24,6 +24,11 @@
  * A reading is a lease: it is believed for lease_ms from its *start*, because
  * it is from then on that things may have happened that it does not know. When
  * it runs out, admission closes by itself, without the device or a thread.
+ *
+ * The same sum says what the next answer can be at worst. One that is worse, or
+ * that tells of stores for which there was no cell, shows that the device does
+ * not keep its promises, or that somebody stored past the engine: then nothing
+ * is known any more, and the node is closed.
  */
 #include <linux/freezer.h>
 #include <linux/jiffies.h>
@@ -42,23 +47,50 @@
  */
 #define CRAM_EARLY_MS		20
 
+/*
+ * Why can @r not be true? NULL when it can. @begun was read after the answer
+ * came, so no store that it may have counted is missing there.
+ */
+static const char *cram_contradiction(struct cram_node *cn,
+				      const struct cram_reading *r, u64 begun)
+{
+	const struct cram_reading *was = &cn->reading;
+	u64 worst = cn->desc.cells_per_page * (begun - cn->done0);
+
+	if (r->physical_free > r->physical || r->room > r->physical_free ||
+	    r->unsettled > r->physical - r->physical_free)
+		return "more cells free than there are";
+
+	/* The first answer, and the first after a reset, have no precedent */
+	if (!was->physical || r->content_lost)
+		return NULL;
+	if (r->over_capacity > was->over_capacity)
+		return "stores found no cell";
+	if (r->physical == was->physical && was->room > r->room + worst)
+		return "pages hold more cells than were stored";
+	return NULL;
+}
+
 /**
  * cram_take_reading - ask the device for its capacity
  * @cn: the node
  *
  * Context: process; sleeps for as long as the driver does.
  * Return: 0, or the driver's errno, with what was known before still standing
- * until the lease ends.
+ * until the lease ends; -ENODEV when the driver is gone.
  */
 int cram_take_reading(struct cram_node *cn)
 {
 	struct cram_reading r = {};
 	unsigned long start;
 	u64 done0, spare, limit;
+	const char *why;
 	int err;
 
 	guard(mutex)(&cn->reading_mutex);
 
+	if (cn->gone)
+		return -ENODEV;
 	start = jiffies;
 	done0 = atomic64_read(&cn->done);
 	/* Pairs with cram_done(): what it counted, the device has */
@@ -70,12 +102,19 @@ int cram_take_reading(struct cram_node *cn)
 		return err;
 	}
 
+	why = cram_contradiction(cn, &r, atomic64_read(&cn->begun));
+	if (why && !cn->distrusted)
+		WRITE_ONCE(cn->distrusted, why);
+
+	if (r.content_lost)
+		cn->content_lost = true;
+
 	spin_lock(&cn->reading_lock);
 	cn->reading = r;
 	cn->done0 = done0;
 	spin_unlock(&cn->reading_lock);
 
-	spare = r.physical_free > cn->reserve ? r.physical_free - cn->reserve : 0;
+	spare = r.room > cn->reserve ? r.room - cn->reserve : 0;
 	limit = done0 + div_u64(spare, cn->desc.cells_per_page);
 	WRITE_ONCE(cn->limit, limit);
 	WRITE_ONCE(cn->lease_end, start + msecs_to_jiffies(READ_ONCE(cn->lease_ms)));
@@ -84,26 +123,31 @@ int cram_take_reading(struct cram_node *cn)
 }
 
 /**
- * cram_node_open - may pages be demoted to this node?
+ * cram_trust - believe a device again that was caught with an untrue answer
  * @cn: the node
  *
- * Context: any.
+ * Its next answer has no precedent.
+ *
+ * Context: process; sleeps for as long as the driver does.
+ * Return: 0, or what the reading failed with, the node as it was.
  */
-bool cram_node_open(struct cram_node *cn)
+int cram_trust(struct cram_node *cn)
 {
-	return !READ_ONCE(cn->offline) &&
-	       time_before(jiffies, READ_ONCE(cn->lease_end));
-}
+	const char *why = cn->distrusted;
+	int err;
 
-/**
- * cram_node_state - the word for nodeN/cram/state
- * @cn: the node
- */
-const char *cram_node_state(struct cram_node *cn)
-{
-	if (READ_ONCE(cn->offline))
-		return "offline";
-	return cram_node_open(cn) ? "open" : "lost";
+	if (!why)
+		return 0;
+
+	scoped_guard(mutex, &cn->reading_mutex) {
+		guard(spinlock)(&cn->reading_lock);
+		cn->reading.physical = 0;
+		WRITE_ONCE(cn->distrusted, NULL);
+	}
+	err = cram_take_reading(cn);
+	if (err)
+		WRITE_ONCE(cn->distrusted, why);
+	return err;
 }
 
 /**
@@ -115,7 +159,8 @@ const char *cram_node_state(struct cram_node *cn)
  */
 bool cram_has_room(struct cram_node *cn, unsigned long nr)
 {
-	return atomic64_read(&cn->begun) + nr <= READ_ONCE(cn->limit);
+	return atomic64_read(&cn->begun) + nr <= READ_ONCE(cn->limit) ||
+	       cram_hook_disabled(CRAM_HOOK_ADMISSION);
 }
 
 /**
@@ -132,7 +177,8 @@ bool cram_admit(struct cram_node *cn)
 	s64 begun = atomic64_read(&cn->begun);
 
 	do {
-		if (begun >= READ_ONCE(cn->limit)) {
+		if (begun >= READ_ONCE(cn->limit) &&
+		    !cram_hook_disabled(CRAM_HOOK_ADMISSION)) {
 			cram_want_reading(cn);
 			return false;
 		}
@@ -201,8 +247,7 @@ struct cram_reading cram_last_reading(struct cram_node *cn, u64 *bound)
 	spin_unlock(&cn->reading_lock);
 
 	if (bound)
-		*bound = time_before(jiffies, READ_ONCE(cn->lease_end)) &&
-			 r.physical_free > unsure ? r.physical_free - unsure : 0;
+		*bound = cram_has_lease(cn) && r.room > unsure ? r.room - unsure : 0;
 	return r;
 }
 
@@ -220,22 +265,17 @@ void cram_want_reading(struct cram_node *cn)
 	}
 }
 
-static void cram_tell_state(struct cram_node *cn, int err)
+/**
+ * cram_node_changed - a device says that its capacity did
+ * @cn: from cram_register_node()
+ *
+ * A hint: the engine asks soon. Context: any.
+ */
+void cram_node_changed(struct cram_node *cn)
 {
-	bool lease = time_before(jiffies, READ_ONCE(cn->lease_end));
-
-	if (lease == cn->had_lease)
-		return;
-
-	cn->had_lease = lease;
-	trace_cram_node_state(cn->nid, cram_node_state(cn));
-	if (lease)
-		pr_info_ratelimited("cram: node %d (%s) answers again\n",
-				    cn->nid, cn->desc.name);
-	else
-		pr_warn_ratelimited("cram: node %d (%s) is lost: no reading for %u ms (%d)\n",
-				    cn->nid, cn->desc.name, cn->lease_ms, err);
+	cram_want_reading(cn);
 }
+EXPORT_SYMBOL_GPL(cram_node_changed);
 
 /**
  * cramd - the thread of a node: renews the lease and trims
@@ -249,12 +289,13 @@ int cramd(void *data)
 	struct cram_node *cn = data;
 
 	while (!kthread_should_stop()) {
-		int err;
-
 		WRITE_ONCE(cn->early, false);
 		cram_trim(cn);
-		err = cram_take_reading(cn);
-		cram_tell_state(cn, err);
+		if (!cram_take_reading(cn)) {
+			if (xchg(&cn->content_lost, false))
+				cram_kill_residents(cn);
+			cram_update_state(cn);
+		}
 		cram_reading_ended();
 		if (READ_ONCE(cn->reap))
 			cram_reap(cn);

@@ -15,7 +15,9 @@
 #include <linux/memcontrol.h>
 #include <linux/memory_hotplug.h>
 #include <linux/private_node.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 
 #include "../internal.h"
 #include "internal.h"
@@ -35,6 +37,9 @@
 
 /* Rounds of draining that move nothing, a tenth of a second each */
 #define CRAM_DRAIN_RETRIES	5
+
+/* So many drains, before a driver that has to go leaves pages behind */
+#define CRAM_FORCE_RETRIES	10
 
 DEFINE_STATIC_KEY_FALSE(cram_key);
 
@@ -104,7 +109,12 @@ void cram_slot_freed(struct cram_node *cn, unsigned long pfn)
 	rcu_read_lock();
 	owner = cram_owner_lookup(id);
 	if (!WARN_ON_ONCE(!owner)) {
-		cram_cgroup_uncharge(rcu_dereference(owner->cg), cn->nid, 1);
+		struct cram_cgroup *cg = rcu_dereference(owner->cg);
+
+		/* memory_failure() takes the charge off what it retires */
+		if (PageHWPoison(pfn_to_page(pfn)))
+			cram_cgroup_event(cg, CRAM_EVENT_POISON);
+		cram_cgroup_uncharge(cg, cn->nid, 1);
 		cram_owner_put(owner, 1);
 	}
 	rcu_read_unlock();
@@ -214,8 +224,10 @@ static struct cram_node *cram_node_alloc(int nid, const struct cram_node_desc *d
 	cn->start_pfn = pgdat->node_start_pfn;
 	cn->nr_slots = pgdat->node_spanned_pages;
 	cn->desc = *desc;
+	strscpy(cn->name, desc->name);
+	cn->desc.name = cn->name;
 	cn->lease_ms = CRAM_LEASE_MS_DEFAULT;
-	cn->lease_end = jiffies;
+	cram_state_init(cn);
 	mutex_init(&cn->reading_mutex);
 	spin_lock_init(&cn->reading_lock);
 	init_waitqueue_head(&cn->wait);
@@ -226,6 +238,25 @@ static struct cram_node *cram_node_alloc(int nid, const struct cram_node_desc *d
 		return NULL;
 	}
 	return cn;
+}
+
+/*
+ * What the device holds already, nobody here will free: it was stored before a
+ * kexec, or by a driver that could not trim. Have it all trimmed.
+ */
+static void cram_mark_stale(struct cram_node *cn)
+{
+	struct cram_reading r = cram_last_reading(cn, NULL);
+	unsigned long i;
+
+	if (r.physical_free == r.physical)
+		return;
+	for (i = 0; i < cn->nr_slots; i++) {
+		if (!pfn_to_online_page(cn->start_pfn + i))
+			continue;
+		cn->slots[i] = CRAM_FREED;
+		atomic_long_inc(&cn->freed);
+	}
 }
 
 /**
@@ -266,10 +297,13 @@ struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc)
 	if (err)
 		goto free;
 	cn->reserve = cram_last_reading(cn, NULL).physical >> CRAM_RESERVE_SHIFT;
+	cram_state_defaults(cn);
 	err = cram_take_reading(cn);
 	if (err)
 		goto free;
-	cn->had_lease = true;
+	/* What a reset took away before, nobody here has stored */
+	cn->content_lost = false;
+	cram_mark_stale(cn);
 
 	cn->cramd = kthread_create_on_node(cramd, cn, NUMA_NO_NODE, "cramd/%d", nid);
 	if (IS_ERR(cn->cramd)) {
@@ -287,11 +321,11 @@ struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc)
 
 	node_set(nid, cram_nodes);
 	static_branch_inc(&cram_key);
-	wake_up_process(cn->cramd);
-
 	pr_info("cram: node %d (%s): %lu MiB logical, %llu MiB physical\n", nid,
 		cn->desc.name, cn->nr_slots >> (20 - PAGE_SHIFT),
 		cram_last_reading(cn, NULL).physical >> 20);
+	cram_update_state(cn);
+	wake_up_process(cn->cramd);
 	return cn;
 
 free:
@@ -299,6 +333,30 @@ free:
 	return ERR_PTR(err);
 }
 EXPORT_SYMBOL_GPL(cram_register_node);
+
+/* Nothing new; whoever has admitted a page before lets go of RCU first */
+static void cram_close(struct cram_node *cn)
+{
+	lockdep_assert_held(&cram_nodes_mutex);
+
+	WRITE_ONCE(cn->offline, true);
+	cram_update_state(cn);
+	synchronize_rcu();
+}
+
+/**
+ * cram_reopen - let pages in again, if the device permits it
+ * @cn: the node
+ *
+ * Context: process; cram_nodes_mutex is held.
+ */
+void cram_reopen(struct cram_node *cn)
+{
+	lockdep_assert_held(&cram_nodes_mutex);
+
+	WRITE_ONCE(cn->offline, false);
+	cram_update_state(cn);
+}
 
 /**
  * cram_drain - take a node offline and move all its pages off
@@ -318,10 +376,7 @@ int cram_drain(struct cram_node *cn)
 
 	lockdep_assert_held(&cram_nodes_mutex);
 
-	WRITE_ONCE(cn->offline, true);
-	/* Whoever has admitted a page by the old value lets go of RCU first */
-	synchronize_rcu();
-
+	cram_close(cn);
 	while (!cram_slots_empty(cn)) {
 		if (!cram_evict(NULL, cn->nid, ULONG_MAX) && !retries--)
 			break;
@@ -333,9 +388,148 @@ int cram_drain(struct cram_node *cn)
 	if (cram_slots_empty(cn))
 		return 0;
 
-	WRITE_ONCE(cn->offline, was_offline);
+	if (!was_offline)
+		cram_reopen(cn);
 	return signal_pending(current) ? -EINTR : -EBUSY;
 }
+
+/**
+ * cram_kill_residents - what was stored on the node is gone
+ * @cn: the node
+ *
+ * Retires every resident page as memory_failure() retires a broken one: it is
+ * unmapped, who touches it again is killed, and its charge is given back. The
+ * pages are out of service until the node is removed.
+ *
+ * Context: process, may sleep.
+ */
+void cram_kill_residents(struct cram_node *cn)
+{
+	unsigned long i, nr = 0;
+
+	for (i = 0; i < cn->nr_slots; i++) {
+		if (cram_slot_state(READ_ONCE(cn->slots[i])) != CRAM_RESIDENT)
+			continue;
+		nr += !memory_failure(cn->start_pfn + i, 0);
+		cond_resched();
+	}
+	if (nr)
+		pr_err("cram: node %d (%s) has lost its content: %lu pages retired\n",
+		       cn->nid, cn->desc.name, nr);
+}
+
+/* The end of a node that is drained */
+static void cram_node_remove(struct cram_node *cn)
+{
+	kthread_stop(cn->cramd);
+	cn->trim_skip = 0;
+	while (!cn->gone && atomic_long_read(&cn->freed) && cram_trim(cn))
+		cond_resched();
+
+	cram_node_sysfs_remove(cn);
+	cram_state_stop(cn);
+	node_clear(cn->nid, cram_nodes);
+	static_branch_dec(&cram_key);
+	WRITE_ONCE(cram_node_table[cn->nid], NULL);
+	synchronize_rcu();
+	pr_info("cram: node %d (%s) is gone\n", cn->nid, cn->desc.name);
+	cram_node_free(cn);
+}
+
+/**
+ * cram_close_node - take a node offline if nothing is on it
+ * @cn: from cram_register_node()
+ *
+ * For a driver that is asked whether its device may go: after success the
+ * answer stays yes until somebody writes "open" to the node's state file.
+ *
+ * Context: process, may sleep for an RCU grace period.
+ * Return: 0, or -EBUSY while pages are resident, the node as it was.
+ */
+int cram_close_node(struct cram_node *cn)
+{
+	bool was_offline;
+
+	guard(mutex)(&cram_nodes_mutex);
+
+	was_offline = cn->offline;
+	cram_close(cn);
+	if (cram_slots_empty(cn))
+		return 0;
+	if (!was_offline)
+		cram_reopen(cn);
+	return -EBUSY;
+}
+EXPORT_SYMBOL_GPL(cram_close_node);
+
+/*
+ * The driver is about to go, and pages stay. The node remains as a shell: its
+ * slots know who pays, its device is never asked again. Copies under way still
+ * call the driver, so wait for them; they take no longer than a migration.
+ */
+static void cram_node_abandon(struct cram_node *cn)
+{
+	kthread_stop(cn->cramd);
+	while (atomic64_read(&cn->begun) != atomic64_read(&cn->done))
+		schedule_timeout_uninterruptible(1);
+
+	scoped_guard(mutex, &cn->reading_mutex) {
+		cn->gone = true;
+		WRITE_ONCE(cn->lease_end, jiffies);
+	}
+	WRITE_ONCE(cn->distrusted, "its driver is gone");
+	cram_reopen(cn);
+	cram_state_stop(cn);
+}
+
+/**
+ * cram_force_unregister_node - forget a node, as well as that can be done
+ * @cn: from cram_register_node()
+ * @content_lost: the device is not there any more, or what was stored is not
+ *
+ * Otherwise as cram_unregister_node(), with more patience, but the driver's
+ * ops are not called any more in any case.
+ *
+ * Context: process, may sleep for some seconds.
+ * Return: 0, or -EBUSY when somebody holds pages: then the node is lost for
+ * good, its pages can still be read, and the memory has to stay.
+ */
+int cram_force_unregister_node(struct cram_node *cn, bool content_lost)
+{
+	int retries = CRAM_FORCE_RETRIES, err = 0;
+	sigset_t all, old;
+
+	/* A signal may end a request, but the driver goes whoever asked for it */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old);
+
+	guard(mutex)(&cram_nodes_mutex);
+	cram_close(cn);
+	if (content_lost) {
+		guard(mutex)(&cn->reading_mutex);
+		cn->gone = true;
+	}
+
+	while (!cram_slots_empty(cn) && retries--) {
+		if (content_lost) {
+			cram_kill_residents(cn);
+			schedule_timeout_uninterruptible(HZ / 10);
+		} else {
+			cram_drain(cn);
+		}
+	}
+
+	if (cram_slots_empty(cn)) {
+		cram_node_remove(cn);
+	} else {
+		cram_node_abandon(cn);
+		err = -EBUSY;
+	}
+
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	return err;
+}
+EXPORT_SYMBOL_GPL(cram_force_unregister_node);
 
 /**
  * cram_unregister_node - drain a node and forget it
@@ -356,18 +550,7 @@ int cram_unregister_node(struct cram_node *cn)
 	if (err)
 		return err;
 
-	kthread_stop(cn->cramd);
-	cn->trim_skip = 0;
-	while (atomic_long_read(&cn->freed) && cram_trim(cn))
-		cond_resched();
-
-	cram_node_sysfs_remove(cn);
-	node_clear(cn->nid, cram_nodes);
-	static_branch_dec(&cram_key);
-	WRITE_ONCE(cram_node_table[cn->nid], NULL);
-	synchronize_rcu();
-	pr_info("cram: node %d (%s) is gone\n", cn->nid, cn->desc.name);
-	cram_node_free(cn);
+	cram_node_remove(cn);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(cram_unregister_node);

@@ -65,6 +65,8 @@ static struct cram_node *cram_target(struct cram_cgroup *cg, int src_nid,
 		if (!cram_node_open(cn)) {
 			if (*why == CRAM_STAT_REFUSE_RIGHT)
 				*why = CRAM_STAT_REFUSE_STATE;
+			if (cram_node_short(cn))
+				cram_want_reading(cn);
 			continue;
 		}
 		if (!cram_has_room(cn, nr)) {
@@ -131,16 +133,35 @@ void cram_reading_ended(void)
 	wake_up_all(&cram_reading_wait);
 }
 
+/* Would it be only for cells that @cg was refused? RCU. */
+static bool cram_short_of_cells(struct cram_cgroup *cg, enum cram_stat why)
+{
+	struct cram_node *cn;
+	int nid;
+
+	if (why != CRAM_STAT_REFUSE_STATE)
+		return why == CRAM_STAT_REFUSE_ROOM;
+	for_each_node_mask(nid, cram_nodes) {
+		cn = cram_node_get(nid);
+		if (cn && cram_cgroup_node_allowed(cg, nid) && cram_node_short(cn))
+			return true;
+	}
+	return false;
+}
+
 bool __cram_wait_for_room(struct mem_cgroup *memcg)
 {
+	struct cram_cgroup *cg;
 	enum cram_stat why;
 	int seen = atomic_read(&cram_nr_readings);
-	bool room;
+	bool wait;
 
 	rcu_read_lock();
-	room = cram_target(cram_cgroup_of(memcg), NUMA_NO_NODE, 1, &why);
+	cg = cram_cgroup_of(memcg);
+	wait = !cram_target(cg, NUMA_NO_NODE, 1, &why) &&
+	       cram_short_of_cells(cg, why);
 	rcu_read_unlock();
-	if (room || why != CRAM_STAT_REFUSE_ROOM)
+	if (!wait)
 		return false;
 
 	/* The first to end may have begun before; the second has not */
@@ -148,9 +169,9 @@ bool __cram_wait_for_room(struct mem_cgroup *memcg)
 				    atomic_read(&cram_nr_readings) - seen >= 2,
 				    CRAM_OOM_WAIT);
 	rcu_read_lock();
-	room = cram_target(cram_cgroup_of(memcg), NUMA_NO_NODE, 1, &why);
+	wait = !cram_target(cram_cgroup_of(memcg), NUMA_NO_NODE, 1, &why);
 	rcu_read_unlock();
-	return room;
+	return !wait;
 }
 
 static int cram_oom_notify(struct notifier_block *nb, unsigned long action,

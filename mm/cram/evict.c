@@ -6,17 +6,22 @@
  * needs a memory charge again; it is made for the new page before anything is
  * locked, never with an OOM kill, and mem_cgroup_migrate() finds it there.
  */
+#include <linux/math64.h>
 #include <linux/memcontrol.h>
 #include <linux/migrate.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/swap.h>
+#include <linux/uaccess.h>
 
 #include "../internal.h"
 #include "internal.h"
 
 /* As many as reclaim takes at a time */
 #define CRAM_EVICT_BATCH	SWAP_CLUSTER_MAX
+
+/* Between two readings, when cells are short: 4 MiB */
+#define CRAM_RELIEF_PAGES	1024
 
 enum cram_evict_to {
 	CRAM_TO_SWAP,	/* write out what can be written out */
@@ -37,6 +42,25 @@ static bool cram_slot_in_subtree(u32 slot, struct cram_cgroup *root)
 	return owner && cram_cgroup_is_descendant(rcu_dereference(owner->cg), root);
 }
 
+/*
+ * Can all of the folio be read? If not, have it retired. The slot may not be
+ * ours any more; reading does no harm.
+ */
+static bool cram_readable(struct folio *folio)
+{
+	unsigned long pfn = folio_pfn(folio);
+	char line[SMP_CACHE_BYTES];
+	unsigned int i;
+
+	for (i = 0; i < PAGE_SIZE; i += sizeof(line)) {
+		if (copy_mc_to_kernel(line, folio_address(folio) + i, sizeof(line))) {
+			memory_failure_queue(pfn, 0);
+			return false;
+		}
+	}
+	return true;
+}
+
 /* Take the folio of a slot off its LRU list, onto @list */
 static bool cram_isolate(struct cram_node *cn, unsigned long pfn, u32 slot,
 			 enum cram_evict_to to, struct list_head *list)
@@ -46,6 +70,9 @@ static bool cram_isolate(struct cram_node *cn, unsigned long pfn, u32 slot,
 
 	if (!folio_try_get(folio))
 		return false;
+	/* What writes it to swap does not expect poison in it */
+	if (to == CRAM_TO_SWAP && !cram_readable(folio))
+		goto put;
 	if (READ_ONCE(*cram_slot(cn, pfn)) != slot)
 		goto put;
 	if (to == CRAM_REAP && (!folio_test_swapcache(folio) || folio_mapped(folio)))
@@ -190,6 +217,32 @@ void cram_reap(struct cram_node *cn)
 {
 	WRITE_ONCE(cn->reap, false);
 	cram_evict_node(cn, NULL, cn->nr_slots, CRAM_REAP);
+}
+
+/**
+ * cram_relieve - write pages to swap until there are enough free cells again
+ * @work: evict_work of a node
+ *
+ * Nothing is promoted for that. What is resident keeps its cells and takes no
+ * more, so the device is safe as it is; a page sent back to ordinary memory
+ * would only be in the way there, and be the next that reclaim wants to demote.
+ *
+ * Context: worker.
+ */
+void cram_relieve(struct work_struct *work)
+{
+	struct cram_node *cn = container_of(work, struct cram_node, evict_work);
+	u64 wanted = cram_cells_wanted(cn);
+
+	/* One batch at a time, then another reading tells how far that went */
+	if (!wanted || !total_swap_pages || !mutex_trylock(&cram_nodes_mutex))
+		return;
+	lru_add_drain_all();
+	cram_evict_node(cn, NULL,
+			clamp_t(u64, div_u64(wanted, cn->desc.cells_per_page), 1,
+				CRAM_RELIEF_PAGES), CRAM_TO_SWAP);
+	mutex_unlock(&cram_nodes_mutex);
+	cram_want_reading(cn);
 }
 
 /**

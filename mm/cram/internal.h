@@ -27,9 +27,9 @@
  * and read the slot again.
  *
  * Locks, outermost first: cram_nodes_mutex (registry; process context),
- * cram_node.reading_mutex (one reading at a time, over the driver's call),
- * zone->lock, cram_owner_lock. The paths from reclaim and from page free take
- * none of these: they use RCU, atomics and the slot.
+ * cram_node.state_mutex, cram_node.reading_mutex (one reading at a time, over
+ * the driver's call), zone->lock, cram_owner_lock. The paths from reclaim and
+ * from page free take none of these: they use RCU, atomics and the slot.
  */
 #ifndef _MM_CRAM_INTERNAL_H
 #define _MM_CRAM_INTERNAL_H
@@ -37,12 +37,14 @@
 #include <linux/cgroup_cram.h>
 #include <linux/cram.h>
 #include <linux/cram_hooks.h>
+#include <linux/jiffies.h>
 #include <linux/kobject.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
 #include <linux/vmstat.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #define CRAM_OWNER_BITS		24
 #define CRAM_OWNER_MASK		GENMASK(CRAM_OWNER_BITS - 1, 0)
@@ -57,9 +59,18 @@ enum cram_slot_state {
 
 /*
  * A command of a real device costs a mailbox round trip, so it should carry
- * many ranges: 128 of 16 bytes fill a 2 KiB payload.
+ * many ranges: 127 of 16 bytes fill a 2 KiB payload, after its header.
  */
-#define CRAM_TRIM_RANGES	128
+#define CRAM_TRIM_RANGES	127
+
+/* See state.c. In ascending order of how little may be done. */
+enum cram_node_state {
+	CRAM_NODE_OPEN,
+	CRAM_NODE_LOW,
+	CRAM_NODE_CRITICAL,
+	CRAM_NODE_LOST,
+	CRAM_NODE_OFFLINE,
+};
 
 /**
  * struct cram_node - a private node that a driver has registered
@@ -67,7 +78,8 @@ enum cram_slot_state {
  * @start_pfn: the page of slot 0
  * @nr_slots: pages that the node spans, holes included
  * @slots: see above
- * @desc: what the driver said
+ * @desc: what the driver said, but for the name
+ * @name: of the device; the driver's may go before the node
  * @begun: pages whose copying to the node was admitted. Monotonic.
  * @done: of these, pages whose copying has ended, one way or the other, and
  *	whose lines were written back. Monotonic.
@@ -76,8 +88,16 @@ enum cram_slot_state {
  * @lease_end: in jiffies; later the last reading is not believed any more
  * @lease_ms: for how long a reading is believed, counted from its start
  * @reserve: bytes of cells that admission leaves free
+ * @low: below so many bytes of free cells the node is low; 0: never
+ * @critical: the same for critical
+ * @state: what follows from the last reading, its age, and the next three
  * @offline: by request, nothing new; see the state file
- * @had_lease: what cramd saw last, so that each change is told once
+ * @distrusted: why the last answer cannot be true, or %NULL
+ * @content_lost: a reading said so, and it was not dealt with yet
+ * @gone: the driver is, its ops are not called any more. Under reading_mutex.
+ * @state_mutex: one change of the state is told after the other
+ * @lease_work: tells that the lease has ended
+ * @evict_work: frees cells while there are few
  * @early: somebody was refused for want of room, read again soon
  * @resident: pages in RESIDENT
  * @freed: pages in FREED
@@ -102,6 +122,7 @@ struct cram_node {
 	unsigned long nr_slots;
 	u32 *slots;
 	struct cram_node_desc desc;
+	char name[32];
 
 	atomic64_t begun;
 	atomic64_t done;
@@ -109,9 +130,17 @@ struct cram_node {
 	unsigned long lease_end;
 	unsigned int lease_ms;
 	u64 reserve;
+	u64 low;
+	u64 critical;
+	enum cram_node_state state;
 	bool offline;
-	bool had_lease;
+	const char *distrusted;
+	bool content_lost;
+	bool gone;
 	bool early;
+	struct mutex state_mutex; /* @state changes and is told */
+	struct delayed_work lease_work;
+	struct work_struct evict_work;
 
 	atomic_long_t resident;
 	atomic_long_t freed;
@@ -139,6 +168,7 @@ extern struct mutex cram_nodes_mutex;
 
 struct cram_node *cram_node_get(int nid);
 int cram_drain(struct cram_node *cn);
+void cram_reopen(struct cram_node *cn);
 
 static inline u32 *cram_slot(struct cram_node *cn, unsigned long pfn)
 {
@@ -158,19 +188,36 @@ static inline u32 cram_slot_owner(u32 slot)
 /* capacity.c */
 struct cram_reading cram_last_reading(struct cram_node *cn, u64 *bound);
 int cram_take_reading(struct cram_node *cn);
+int cram_trust(struct cram_node *cn);
 bool cram_admit(struct cram_node *cn);
 void cram_unadmit(struct cram_node *cn);
 bool cram_has_room(struct cram_node *cn, unsigned long nr);
-bool cram_node_open(struct cram_node *cn);
-const char *cram_node_state(struct cram_node *cn);
 void cram_write_back(struct cram_node *cn, unsigned long pfn);
 void cram_done(struct cram_node *cn);
 void cram_want_reading(struct cram_node *cn);
 int cramd(void *data);
 
+/* Is the last reading still to be believed? */
+static inline bool cram_has_lease(struct cram_node *cn)
+{
+	return time_before(jiffies, READ_ONCE(cn->lease_end));
+}
+
+/* state.c */
+const char *cram_node_state(struct cram_node *cn);
+bool cram_node_open(struct cram_node *cn);
+bool cram_node_short(struct cram_node *cn);
+enum cram_node_state cram_state_of(struct cram_node *cn, const struct cram_reading *r);
+u64 cram_cells_wanted(struct cram_node *cn);
+void cram_update_state(struct cram_node *cn);
+void cram_state_init(struct cram_node *cn);
+void cram_state_defaults(struct cram_node *cn);
+void cram_state_stop(struct cram_node *cn);
+
 void cram_slot_reserve(struct cram_node *cn, unsigned long pfn,
 		       struct cram_owner *owner);
 void cram_slot_freed(struct cram_node *cn, unsigned long pfn);
+void cram_kill_residents(struct cram_node *cn);
 
 /* trim.c */
 unsigned long cram_trim(struct cram_node *cn);
@@ -180,6 +227,7 @@ void cram_reading_ended(void);
 
 /* evict.c */
 void cram_reap(struct cram_node *cn);
+void cram_relieve(struct work_struct *work);
 unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr);
 
 /* stat.c */

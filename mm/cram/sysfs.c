@@ -82,7 +82,7 @@ static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
 
 /*
  * "offline" drains the node, or fails with everything as it was; "open" lets
- * pages in again. The mutex is only tried, because an unregistration holds it
+ * pages in again, and believes a device that was caught lying. The mutex is only tried, because an unregistration holds it
  * and waits for this file to be closed.
  */
 static ssize_t state_store(struct kobject *kobj, struct kobj_attribute *attr,
@@ -98,10 +98,14 @@ static ssize_t state_store(struct kobject *kobj, struct kobj_attribute *attr,
 		msleep(20);
 		return restart_syscall();
 	}
-	if (offline)
+	if (cn->gone)
+		err = -ENODEV;
+	else if (offline)
 		err = cram_drain(cn);
 	else
-		WRITE_ONCE(cn->offline, false);
+		err = cram_trust(cn);
+	if (!err && !offline)
+		cram_reopen(cn);
 	mutex_unlock(&cram_nodes_mutex);
 	return err ?: count;
 }
@@ -151,6 +155,24 @@ static ssize_t lease_ms_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 static struct kobj_attribute lease_ms_attr = __ATTR_RW(lease_ms);
 
+static int cram_set_watermark(struct cram_node *cn, const char *buf, bool low)
+{
+	u64 bytes;
+	int err;
+
+	err = kstrtou64(buf, 10, &bytes);
+	if (err)
+		return err;
+	scoped_guard(mutex, &cn->state_mutex) {
+		if (low ? bytes < cn->critical || bytes > cram_physical(cn) :
+			  bytes > cn->low)
+			return -EINVAL;
+		WRITE_ONCE(*(low ? &cn->low : &cn->critical), bytes);
+	}
+	cram_update_state(cn);
+	return 0;
+}
+
 static ssize_t reserve_bytes_show(struct kobject *kobj,
 				  struct kobj_attribute *attr, char *buf)
 {
@@ -173,10 +195,47 @@ static ssize_t reserve_bytes_store(struct kobject *kobj,
 	WRITE_ONCE(cn->reserve, bytes);
 	/* In force with the reading that is taken now, or not at all */
 	err = cram_take_reading(cn);
-	return err ?: count;
+	if (err)
+		return err;
+	cram_update_state(cn);
+	return count;
 }
 
 static struct kobj_attribute reserve_bytes_attr = __ATTR_RW(reserve_bytes);
+
+/* The watermarks of the states, in bytes of free cells; critical <= low */
+static ssize_t low_bytes_show(struct kobject *kobj, struct kobj_attribute *attr,
+			      char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", READ_ONCE(kobj_cram_node(kobj)->low));
+}
+
+static ssize_t low_bytes_store(struct kobject *kobj, struct kobj_attribute *attr,
+			       const char *buf, size_t count)
+{
+	int err = cram_set_watermark(kobj_cram_node(kobj), buf, true);
+
+	return err ?: count;
+}
+
+static struct kobj_attribute low_bytes_attr = __ATTR_RW(low_bytes);
+
+static ssize_t critical_bytes_show(struct kobject *kobj,
+				   struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", READ_ONCE(kobj_cram_node(kobj)->critical));
+}
+
+static ssize_t critical_bytes_store(struct kobject *kobj,
+				    struct kobj_attribute *attr,
+				    const char *buf, size_t count)
+{
+	int err = cram_set_watermark(kobj_cram_node(kobj), buf, false);
+
+	return err ?: count;
+}
+
+static struct kobj_attribute critical_bytes_attr = __ATTR_RW(critical_bytes);
 
 static struct attribute *cram_node_attrs[] = {
 	&state_attr.attr,
@@ -187,6 +246,8 @@ static struct attribute *cram_node_attrs[] = {
 	&ratio_attr.attr,
 	&used_bytes_attr.attr,
 	&reserve_bytes_attr.attr,
+	&low_bytes_attr.attr,
+	&critical_bytes_attr.attr,
 	&lease_ms_attr.attr,
 	&over_capacity_attr.attr,
 	NULL

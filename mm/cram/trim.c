@@ -89,22 +89,40 @@ static unsigned int cram_isolate_freed(struct cram_node *cn, struct zone *zone)
 	return nr;
 }
 
+/*
+ * Zeroes are stores, too, which the device may count at their worst until it
+ * has compressed them. So they are counted as a copy is, past the limit if need
+ * be: they end with fewer cells than before, and admission waits meanwhile.
+ */
+static void cram_zero_range(struct cram_node *cn, const struct range *range)
+{
+	u64 nr = range_len(range) >> PAGE_SHIFT;
+	void *addr = phys_to_virt(range->start);
+
+	atomic64_add(nr, &cn->begun);
+	memset(addr, 0, range_len(range));
+	arch_wb_cache_pmem(addr, range_len(range));
+	pmem_wmb();
+	atomic64_add(nr, &cn->done);
+}
+
 static int cram_trim_ranges(struct cram_node *cn, unsigned int nr)
 {
 	unsigned int i;
 
-	for (i = 0; i < nr; i++) {
-		struct range *range = &cn->trim_ranges[i];
-		void *addr = phys_to_virt(range->start);
-
-		if (!cn->desc.ops->trim)
-			memset(addr, 0, range_len(range));
-		/* A line written back later would take cells again */
-		arch_wb_cache_pmem(addr, range_len(range));
+	if (!cn->desc.ops->trim) {
+		for (i = 0; i < nr; i++)
+			cram_zero_range(cn, &cn->trim_ranges[i]);
+		return 0;
 	}
+
+	/* A line written back later would take cells again */
+	for (i = 0; i < nr; i++)
+		arch_wb_cache_pmem(phys_to_virt(cn->trim_ranges[i].start),
+				   range_len(&cn->trim_ranges[i]));
 	pmem_wmb();
 
-	return cn->desc.ops->trim ? cn->desc.ops->trim(cn, cn->trim_ranges, nr) : 0;
+	return cn->desc.ops->trim(cn, cn->trim_ranges, nr);
 }
 
 /* Mark what was trimmed, and give all blocks back to the allocator */
@@ -149,7 +167,7 @@ unsigned long cram_trim(struct cram_node *cn)
 	struct zone *zone = &NODE_DATA(cn->nid)->node_zones[ZONE_MOVABLE];
 	unsigned long scanned, total = 0;
 
-	if (!atomic_long_read(&cn->freed))
+	if (!atomic_long_read(&cn->freed) || READ_ONCE(cn->gone))
 		return 0;
 	if (cn->trim_skip) {
 		cn->trim_skip--;

@@ -353,8 +353,14 @@ static void node_files(void)
 {
 	static const char *const numbers[] = {
 		"logical_bytes", "physical_bytes", "physical_free_bytes", "free_bound_bytes",
-		"used_bytes", "reserve_bytes", "lease_ms", "over_capacity",
+		"used_bytes", "over_capacity",
+	}, *const writable[] = {
+		"lease_ms", "reserve_bytes", "low_bytes", "critical_bytes",
+	}, *const bad[] = {
+		"some", "-5", "1.5", "0x10", "99999999999999999999", "5 6",
 	};
+	size_t j;
+	int64_t before;
 	char buf[100];
 	size_t i;
 
@@ -372,18 +378,18 @@ static void node_files(void)
 	       "the node's numbers fit together");
 	tap_ok(node_number("over_capacity") == 0, "nothing was written over capacity");
 	tap_ok(write_text(node_file("state"), "bogus") < 0, "state refuses what is no state");
-	for (i = 0; i < ARRAY_SIZE(numbers); i++) {
-		if (!strcmp(numbers[i], "lease_ms") || !strcmp(numbers[i], "reserve_bytes"))
-			continue;
+	for (i = 0; i < ARRAY_SIZE(numbers); i++)
 		tap_ok(write_text(node_file(numbers[i]), "1") < 0, "%s cannot be written",
 		       numbers[i]);
+	for (i = 0; i < ARRAY_SIZE(writable); i++) {
+		bool refused = true;
+
+		before = node_number(writable[i]);
+		for (j = 0; j < ARRAY_SIZE(bad); j++)
+			refused &= write_text(node_file(writable[i]), bad[j]) < 0;
+		tap_ok(refused && before >= 0 && node_number(writable[i]) == before,
+		       "%s refuses what is no number, and keeps its value", writable[i]);
 	}
-	/* What can be written there takes numbers only. */
-	tap_ok(write_text(node_file("lease_ms"), "soon") < 0 &&
-	       write_text(node_file("lease_ms"), "-5") < 0 &&
-	       write_text(node_file("reserve_bytes"), "some") < 0 &&
-	       write_text(node_file("reserve_bytes"), "99999999999999999999") < 0,
-	       "lease_ms and reserve_bytes refuse what is no number");
 }
 
 /* --- the tree --------------------------------------------------------------- */

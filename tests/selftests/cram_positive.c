@@ -73,6 +73,8 @@ static void clean_up(void *p)
 {
 	hook_off(NULL);
 	CHECK(!munmap(p, N * PAGE));
+	/* Stores that the engine knows nothing of may have closed the node. */
+	CHECK_EQ(write_text(node_file("state"), "open"), 0);
 }
 
 /* A write fault reuses the page. */
@@ -313,23 +315,54 @@ static void slots(void)
 	}
 }
 
-/* A device that claims cells it does not have gets more than it can hold. */
-static void lying_device(void)
+/*
+ * More goes to the device than it can hold. The engine sees that at the next
+ * reading, and closes the node until it is told to believe the device again.
+ */
+static void overrun(void)
 {
 	size_t pages = node_number("physical_bytes") / PAGE + 16 * MIB / PAGE, i, n = 4 * MIB / PAGE;
-	char text[32], *p = map_pages(pages);
+	int64_t over = node_number("over_capacity");
+	char *p = map_pages(pages);
 
-	snprintf(text, sizeof(text), "%lld", (long long)node_number("physical_bytes"));
-	CHECK_EQ(write_text(SIM "lie", text), 0);
 	fill_period = 512;
-	for (i = 0; i + n <= pages && !node_number("over_capacity"); i += n) {
+	for (i = 0; i + n <= pages && node_number("over_capacity") == over; i += n) {
 		fill(p + i * PAGE, n, i);
 		WAIT_FOR(2, (madvise(p + i * PAGE, n * PAGE, MADV_PAGEOUT),
 			     count_resident(p + i * PAGE, n) == n));
 	}
-	WAIT_FOR(5, node_number("over_capacity") > 0);
+	CHECK(WAIT_FOR(5, node_number("over_capacity") > over));
+	CHECK(WAIT_FOR(5, state_is("lost")));
+
+	fill(p, n, SEED);
+	madvise(p, n * PAGE, MADV_PAGEOUT);
+	CHECK_EQ(count_resident(p, n), 0);
+	CHECK(!munmap(p, pages * PAGE));
+}
+
+/* It claims cells that it does not have. */
+static void lying_device(void)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%lld", (long long)node_number("physical_bytes"));
+	CHECK_EQ(write_text(SIM "lie", text), 0);
+	overrun();
 	CHECK_EQ(write_text(SIM "lie", "-1"), 0);
-	CHECK(node_number("over_capacity") > 0);
+	CHECK(!WAIT_FOR(1, !state_is("lost")));
+	CHECK_EQ(write_text(node_file("state"), "open"), 0);
+	CHECK(WAIT_FOR(20, state_is("open")));
+}
+
+static void admission(void)
+{
+	CHECK_EQ(write_text(node_file("critical_bytes"), "0"), 0);
+	CHECK_EQ(write_text(node_file("low_bytes"), "0"), 0);
+	hook_off("admission");
+	overrun();
+	hook_off(NULL);
+	CHECK_EQ(write_text(node_file("state"), "open"), 0);
+	CHECK(WAIT_FOR(20, state_is("open")));
 }
 
 static const struct scenario scenarios[] = {
@@ -344,6 +377,7 @@ static const struct scenario scenarios[] = {
 	{ "control: hook uprobe off", uprobe, S_VIOLATES },
 	{ "control: slots corrupted", slots, S_VIOLATES },
 	{ "control: a lying device", lying_device, S_VIOLATES },
+	{ "control: hook admission off", admission, S_VIOLATES },
 };
 
 /* Every hook that can be switched off has a control above. */

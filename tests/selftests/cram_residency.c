@@ -1479,14 +1479,6 @@ static void block_offline(void)
 	CHECK_CONTENT(p, N, SEED + 1);
 }
 
-static bool state_is(const char *want)
-{
-	char buf[64];
-
-	read_text(node_file("state"), buf, sizeof(buf));
-	return !strncmp(buf, want, strlen(want));
-}
-
 static void need_writable_state(void)
 {
 	struct stat st;

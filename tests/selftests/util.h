@@ -124,6 +124,7 @@ int cram_node(void);
 /* A number of /sys/devices/system/node/nodeN/cram/. */
 int64_t node_number(const char *file);
 const char *node_file(const char *file);
+bool state_is(const char *want);
 
 /*
  * The model device's own view, in debugfs cram_sim/0/: it knows what was stored

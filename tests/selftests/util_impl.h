@@ -313,6 +313,14 @@ const char *node_file(const char *file)
 	return path;
 }
 
+bool state_is(const char *want)
+{
+	char buf[64];
+
+	read_text(node_file("state"), buf, sizeof(buf));
+	return !strncmp(buf, want, strlen(want));
+}
+
 int64_t node_number(const char *file)
 {
 	return read_number(node_file(file));

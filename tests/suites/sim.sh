@@ -116,16 +116,25 @@ reaches_engine() {
 	set_to store "$(page 0)" random
 	within 5 node_is physical_free_bytes $(($(get physical) - 4160)) || return
 	[ "$(get readings)" -gt "$readings" ] || return
+	# Nobody had announced that one, so the engine has closed the node.
+	within 5 node_is state lost || return
 	set_to store "$(page 0)" zero
-	within 5 node_is physical_free_bytes "$(get physical)"
+	within 5 node_is physical_free_bytes "$(get physical)" || return
+	reopen
+}
+
+reopen() {
+	echo open > "$node/state" && node_is state open
 }
 
 lie() {
 	set_to lie 12345678
 	within 5 node_is physical_free_bytes 12345678 || return
 	is physical_free "$(get physical)" || return
+	node_is state lost || return
 	set_to lie -1
-	within 5 node_is physical_free_bytes "$(get physical)"
+	within 5 node_is physical_free_bytes "$(get physical)" || return
+	node_is state lost && reopen
 }
 
 silence() { # KNOB VALUE

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What may be done with a node, and who is told when that changes.
+ *
+ *	open		pages are demoted to it while there is proven room
+ *	low		few free cells: nothing new, and cold pages go to swap
+ *	critical	very few: as low, and pages go to ordinary memory, too
+ *	lost		no answer within the lease, or one that cannot be true:
+ *			nothing new
+ *	offline		by request
+ *
+ * The state follows from the last reading, its age, and what was asked for;
+ * nothing else keeps it. It is worked out again when one of these changes: a
+ * reading ends, the lease does (a timer, because whoever waits for the device
+ * cannot tell), somebody writes to a file. Each change makes one tracepoint,
+ * one uevent of the node's device, one line in the log, and one event in each
+ * cgroup that has pages there.
+ *
+ * A reading is a lower bound: what the device has not compressed yet counts at
+ * its worst. Admission has to go by that. The state goes by it only upwards,
+ * and downwards by what the device is sure of: else each burst of demotions
+ * would be a shortage until the device has caught up.
+ */
+#include <linux/jiffies.h>
+#include <linux/kobject.h>
+#include <linux/node.h>
+#include <linux/workqueue.h>
+
+#include <trace/events/cram.h>
+
+#include "internal.h"
+
+/* Shares of the physical size; above the reserve, see core.c. */
+#define CRAM_LOW_SHIFT		4
+#define CRAM_CRITICAL_SHIFT	5
+
+/* A quarter more than the watermark has to be free to be above it again */
+#define CRAM_HYSTERESIS_SHIFT	2
+
+static const char * const cram_state_names[] = {
+	[CRAM_NODE_OPEN]	= "open",
+	[CRAM_NODE_LOW]		= "low",
+	[CRAM_NODE_CRITICAL]	= "critical",
+	[CRAM_NODE_LOST]	= "lost",
+	[CRAM_NODE_OFFLINE]	= "offline",
+};
+
+/**
+ * cram_node_state - the word for nodeN/cram/state
+ * @cn: the node
+ *
+ * Context: any.
+ */
+const char *cram_node_state(struct cram_node *cn)
+{
+	return cram_state_names[READ_ONCE(cn->state)];
+}
+
+/**
+ * cram_node_open - may pages be demoted to this node?
+ * @cn: the node
+ *
+ * The state may be late by the latency of a timer; the lease is not.
+ *
+ * Context: any.
+ */
+bool cram_node_open(struct cram_node *cn)
+{
+	return READ_ONCE(cn->state) == CRAM_NODE_OPEN && cram_has_lease(cn);
+}
+
+/**
+ * cram_node_short - would the node take pages, if it had more free cells?
+ * @cn: the node
+ *
+ * Context: any.
+ */
+bool cram_node_short(struct cram_node *cn)
+{
+	enum cram_node_state state = READ_ONCE(cn->state);
+
+	return (state == CRAM_NODE_LOW || state == CRAM_NODE_CRITICAL) &&
+	       cram_has_lease(cn);
+}
+
+/* With less than this it is not above @watermark again */
+static u64 cram_above(u64 watermark)
+{
+	return watermark + (watermark >> CRAM_HYSTERESIS_SHIFT);
+}
+
+/**
+ * cram_state_of - what state follows from all that is known
+ * @cn: the node
+ * @r: its last reading
+ *
+ * Context: any.
+ */
+enum cram_node_state cram_state_of(struct cram_node *cn, const struct cram_reading *r)
+{
+	enum cram_node_state was = READ_ONCE(cn->state);
+	u64 low = READ_ONCE(cn->low), critical = READ_ONCE(cn->critical);
+	u64 possible = r->physical_free + r->unsettled;
+
+	if (READ_ONCE(cn->offline))
+		return CRAM_NODE_OFFLINE;
+	if (READ_ONCE(cn->distrusted) || !cram_has_lease(cn))
+		return CRAM_NODE_LOST;
+
+	if (possible < critical ||
+	    (was == CRAM_NODE_CRITICAL && r->physical_free < cram_above(critical)))
+		return CRAM_NODE_CRITICAL;
+	if (possible < low ||
+	    ((was == CRAM_NODE_LOW || was == CRAM_NODE_CRITICAL) &&
+	     r->physical_free < cram_above(low)))
+		return CRAM_NODE_LOW;
+	return CRAM_NODE_OPEN;
+}
+
+/**
+ * cram_cells_wanted - how many bytes of cells eviction should free
+ * @cn: the node
+ *
+ * Context: process. Return: 0 when the node is not short of cells.
+ */
+u64 cram_cells_wanted(struct cram_node *cn)
+{
+	struct cram_reading r = cram_last_reading(cn, NULL);
+	u64 possible = r.physical_free + r.unsettled;
+	u64 target = cram_above(READ_ONCE(cn->low));
+
+	return cram_node_short(cn) && possible < target ? target - possible : 0;
+}
+
+static void cram_tell_state(struct cram_node *cn, enum cram_node_state was,
+			    enum cram_node_state state, const struct cram_reading *r)
+{
+	static const enum cram_event events[] = {
+		[CRAM_NODE_OPEN]	= CRAM_EVENT_NODE_OPEN,
+		[CRAM_NODE_LOW]		= CRAM_EVENT_NODE_LOW,
+		[CRAM_NODE_CRITICAL]	= CRAM_EVENT_NODE_CRITICAL,
+		[CRAM_NODE_LOST]	= CRAM_EVENT_NODE_LOST,
+	};
+	char var[] = "CRAM_STATE=critical";
+	char *envp[] = { var, NULL };
+
+	trace_cram_node_state(cn->nid, cram_state_names[state]);
+
+	if (state == CRAM_NODE_LOST && cn->distrusted)
+		pr_err_ratelimited("cram: node %d (%s) is lost: %s; closed until its state is set\n",
+				   cn->nid, cn->desc.name, cn->distrusted);
+	else if (state == CRAM_NODE_LOST)
+		pr_warn_ratelimited("cram: node %d (%s) is lost: no reading for %u ms\n",
+				    cn->nid, cn->desc.name, READ_ONCE(cn->lease_ms));
+	else
+		pr_info_ratelimited("cram: node %d (%s) is %s, was %s: %llu of %llu KiB of cells free\n",
+				    cn->nid, cn->desc.name, cram_state_names[state],
+				    cram_state_names[was], r->physical_free >> 10,
+				    r->physical >> 10);
+
+	snprintf(var, sizeof(var), "CRAM_STATE=%s", cram_state_names[state]);
+	kobject_uevent_env(&node_devices[cn->nid]->dev.kobj, KOBJ_CHANGE, envp);
+
+	if (state != CRAM_NODE_OFFLINE)
+		cram_cgroup_node_event(cn->nid, events[state]);
+}
+
+/**
+ * cram_update_state - work the state out again, and tell of a change
+ * @cn: registered, so that there is somebody to tell
+ *
+ * Context: process, may sleep; no lock of the engine inside reading_mutex is
+ * held.
+ */
+void cram_update_state(struct cram_node *cn)
+{
+	struct cram_reading r = cram_last_reading(cn, NULL);
+	enum cram_node_state was, state;
+
+	guard(mutex)(&cn->state_mutex);
+
+	was = cn->state;
+	state = cram_state_of(cn, &r);
+	if (state != was) {
+		WRITE_ONCE(cn->state, state);
+		cram_tell_state(cn, was, state, &r);
+	}
+	if (cram_node_short(cn))
+		queue_work(system_dfl_wq, &cn->evict_work);
+	if (cram_has_lease(cn))
+		mod_delayed_work(system_dfl_wq, &cn->lease_work,
+				 READ_ONCE(cn->lease_end) - jiffies + 1);
+}
+
+static void cram_lease_ended(struct work_struct *work)
+{
+	cram_update_state(container_of(to_delayed_work(work), struct cram_node,
+				       lease_work));
+}
+
+/**
+ * cram_state_init - before the first reading
+ * @cn: new
+ *
+ * Lost until there is one.
+ */
+void cram_state_init(struct cram_node *cn)
+{
+	cn->state = CRAM_NODE_LOST;
+	cn->lease_end = jiffies;
+	mutex_init(&cn->state_mutex);
+	INIT_DELAYED_WORK(&cn->lease_work, cram_lease_ended);
+	INIT_WORK(&cn->evict_work, cram_relieve);
+}
+
+/**
+ * cram_state_defaults - watermarks for a device of this size
+ * @cn: new, with a reading
+ */
+void cram_state_defaults(struct cram_node *cn)
+{
+	u64 physical = cram_last_reading(cn, NULL).physical;
+
+	cn->low = physical >> CRAM_LOW_SHIFT;
+	cn->critical = physical >> CRAM_CRITICAL_SHIFT;
+}
+
+/**
+ * cram_state_stop - no more of it
+ * @cn: on its way out; nothing takes readings any more
+ *
+ * Context: process, may sleep.
+ */
+void cram_state_stop(struct cram_node *cn)
+{
+	cancel_delayed_work_sync(&cn->lease_work);
+	cancel_work_sync(&cn->evict_work);
+}
