@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit: the arithmetic of capacity.c, on a node that exists only here.
+ * KUnit: the arithmetic of capacity.c and state.c, on a node that exists only here.
  */
 #include <kunit/test.h>
 #include <linux/jiffies.h>
@@ -46,10 +46,25 @@ static struct test_device *test_device(struct kunit *test, u64 free, u64 reserve
 	dev->cn.desc.cells_per_page = TEST_CELLS;
 	dev->cn.lease_ms = 1000;
 	dev->cn.lease_end = jiffies;
+	dev->cn.state = CRAM_NODE_LOST;
 	dev->cn.reserve = reserve;
 	dev->answer.physical = free;
 	dev->answer.physical_free = free;
+	dev->answer.room = free;
 	return dev;
+}
+
+static void test_answer(struct test_device *dev, u64 free, u64 unsettled)
+{
+	dev->answer.physical_free = free;
+	dev->answer.room = free;
+	dev->answer.unsettled = unsettled;
+}
+
+static enum cram_node_state test_state(struct test_device *dev)
+{
+	dev->cn.state = cram_state_of(&dev->cn, &dev->cn.reading);
+	return dev->cn.state;
 }
 
 static unsigned int test_admit_all(struct cram_node *cn)
@@ -126,17 +141,142 @@ static void cram_test_unadmit(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, cram_admit(&dev->cn));
 }
 
-/* The device fills up behind our back: what was promised before is void */
-static void cram_test_shrinking(struct kunit *test)
+/* Interleaved: the fullest device binds, whatever the others have */
+static void cram_test_room(struct kunit *test)
+{
+	struct test_device *dev = test_device(test, 10 * TEST_CELLS, TEST_CELLS);
+	u64 bound;
+
+	dev->answer.room = 4 * TEST_CELLS;
+	KUNIT_ASSERT_EQ(test, cram_take_reading(&dev->cn), 0);
+	KUNIT_EXPECT_EQ(test, test_admit_all(&dev->cn), 3);
+	cram_last_reading(&dev->cn, &bound);
+	KUNIT_EXPECT_EQ(test, bound, TEST_CELLS);
+}
+
+/* Two answers, with pages begun and done between them: can the second be true? */
+static void cram_test_contradiction(struct kunit *test)
+{
+	static const struct {
+		unsigned int copies;
+		struct cram_reading second;
+		bool trusted;
+	} cases[] = {
+#define CELLS(n)	((n) * TEST_CELLS)
+#define ANSWER(free, unsure, over, lost) {				\
+		.physical = CELLS(10), .physical_free = CELLS(free),	\
+		.room = CELLS(free), .unsettled = CELLS(unsure),	\
+		.over_capacity = (over), .content_lost = (lost) }
+		/* as before; more; the worst that the copies can take; more than that */
+		{ 0, ANSWER(8, 0, 3, false), true },
+		{ 0, ANSWER(9, 1, 3, false), true },
+		{ 2, ANSWER(6, 0, 3, false), true },
+		{ 2, ANSWER(5, 0, 3, false), false },
+		{ 0, ANSWER(7, 3, 3, false), false },
+		/* a store found no cell */
+		{ 2, ANSWER(8, 0, 4, false), false },
+		/* after a reset all is new */
+		{ 0, ANSWER(2, 0, 0, true), true },
+		/* more than there is */
+		{ 0, ANSWER(11, 0, 3, false), false },
+		{ 0, ANSWER(8, 3, 3, false), false },
+		{ 0, ANSWER(11, 0, 3, true), false },
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct test_device *dev = test_device(test, CELLS(10), 0);
+		unsigned int n;
+
+		test_answer(dev, CELLS(8), 0);
+		dev->answer.over_capacity = 3;
+		KUNIT_ASSERT_EQ(test, cram_take_reading(&dev->cn), 0);
+		for (n = 0; n < cases[i].copies; n++) {
+			KUNIT_ASSERT_TRUE(test, cram_admit(&dev->cn));
+			cram_done(&dev->cn);
+		}
+		dev->answer = cases[i].second;
+		KUNIT_ASSERT_EQ(test, cram_take_reading(&dev->cn), 0);
+		KUNIT_EXPECT_EQ_MSG(test, !dev->cn.distrusted, cases[i].trusted,
+				    "case %d: %s", i, dev->cn.distrusted);
+		KUNIT_EXPECT_EQ(test, test_state(dev) == CRAM_NODE_LOST,
+				!cases[i].trusted);
+
+		/* Told to believe it, the engine does, until the next untruth */
+		dev->answer.content_lost = false;
+		test_answer(dev, CELLS(1), 0);
+		KUNIT_EXPECT_EQ(test, cram_trust(&dev->cn), 0);
+		if (!cases[i].trusted)
+			KUNIT_EXPECT_EQ(test, test_state(dev), CRAM_NODE_OPEN);
+		test_answer(dev, 0, 0);
+		KUNIT_ASSERT_EQ(test, cram_take_reading(&dev->cn), 0);
+		KUNIT_EXPECT_EQ(test, test_state(dev), CRAM_NODE_LOST);
+	}
+#undef ANSWER
+#undef CELLS
+}
+
+/* A device that is silent when it shall be believed again is not */
+static void cram_test_trust_fails(struct kunit *test)
 {
 	struct test_device *dev = test_device(test, 10 * TEST_CELLS, 0);
 
 	KUNIT_ASSERT_EQ(test, cram_take_reading(&dev->cn), 0);
-	KUNIT_EXPECT_TRUE(test, cram_has_room(&dev->cn, 10));
-	dev->answer.physical_free = TEST_CELLS;
+	test_answer(dev, 0, 0);
 	KUNIT_ASSERT_EQ(test, cram_take_reading(&dev->cn), 0);
-	KUNIT_EXPECT_TRUE(test, cram_has_room(&dev->cn, 1));
-	KUNIT_EXPECT_FALSE(test, cram_has_room(&dev->cn, 2));
+	KUNIT_ASSERT_EQ(test, test_state(dev), CRAM_NODE_LOST);
+	dev->err = -ETIMEDOUT;
+	KUNIT_EXPECT_EQ(test, cram_trust(&dev->cn), -ETIMEDOUT);
+	KUNIT_EXPECT_EQ(test, test_state(dev), CRAM_NODE_LOST);
+	KUNIT_EXPECT_NOT_NULL(test, dev->cn.distrusted);
+}
+
+/* low is 400, critical 200; back above them from 500 and 250 on */
+static void cram_test_watermarks(struct kunit *test)
+{
+	static const struct {
+		unsigned int free, unsettled;
+		enum cram_node_state state;
+	} steps[] = {
+		{ 1000, 0, CRAM_NODE_OPEN },
+		{ 400, 0, CRAM_NODE_OPEN },
+		/* it may still turn out to be more */
+		{ 399, 1, CRAM_NODE_OPEN },
+		{ 10, 390, CRAM_NODE_OPEN },
+		{ 399, 0, CRAM_NODE_LOW },
+		{ 400, 0, CRAM_NODE_LOW },
+		/* it may still turn out to be less */
+		{ 499, 501, CRAM_NODE_LOW },
+		{ 500, 0, CRAM_NODE_OPEN },
+		{ 199, 0, CRAM_NODE_CRITICAL },
+		{ 249, 0, CRAM_NODE_CRITICAL },
+		{ 249, 751, CRAM_NODE_CRITICAL },
+		{ 250, 0, CRAM_NODE_LOW },
+		{ 150, 50, CRAM_NODE_LOW },
+		{ 150, 49, CRAM_NODE_CRITICAL },
+		{ 500, 0, CRAM_NODE_OPEN },
+	};
+	struct test_device *dev = test_device(test, 1000, 0);
+	int i;
+
+	dev->cn.low = 400;
+	dev->cn.critical = 200;
+	for (i = 0; i < ARRAY_SIZE(steps); i++) {
+		test_answer(dev, steps[i].free, steps[i].unsettled);
+		/* Watermarks are about cells, not about who holds them */
+		dev->answer.content_lost = true;
+		KUNIT_ASSERT_EQ(test, cram_take_reading(&dev->cn), 0);
+		KUNIT_EXPECT_EQ_MSG(test, test_state(dev), steps[i].state, "step %d", i);
+		KUNIT_EXPECT_EQ(test, cram_node_open(&dev->cn),
+				steps[i].state == CRAM_NODE_OPEN);
+		KUNIT_EXPECT_EQ(test, cram_node_short(&dev->cn),
+				steps[i].state != CRAM_NODE_OPEN);
+		/* What eviction is after is a quarter more than low, if at all */
+		KUNIT_EXPECT_EQ(test, cram_cells_wanted(&dev->cn),
+				steps[i].state == CRAM_NODE_OPEN ||
+				steps[i].free + steps[i].unsettled >= 500 ? 0 :
+				500 - steps[i].free - steps[i].unsettled);
+	}
 }
 
 /* A failed reading changes nothing; only the end of the lease closes */
@@ -146,36 +286,44 @@ static void cram_test_lease(struct kunit *test)
 	struct cram_node *cn = &dev->cn;
 	u64 bound;
 
-	KUNIT_EXPECT_FALSE(test, cram_node_open(cn));
+	KUNIT_EXPECT_EQ(test, test_state(dev), CRAM_NODE_LOST);
 	KUNIT_ASSERT_EQ(test, cram_take_reading(cn), 0);
-	KUNIT_EXPECT_TRUE(test, cram_node_open(cn));
-	KUNIT_EXPECT_STREQ(test, cram_node_state(cn), "open");
+	KUNIT_EXPECT_EQ(test, test_state(dev), CRAM_NODE_OPEN);
 
 	dev->err = -EIO;
 	KUNIT_EXPECT_EQ(test, cram_take_reading(cn), -EIO);
-	KUNIT_EXPECT_TRUE(test, cram_node_open(cn));
+	KUNIT_EXPECT_EQ(test, test_state(dev), CRAM_NODE_OPEN);
 	KUNIT_EXPECT_TRUE(test, cram_has_room(cn, 10));
 
+	/* The timer has not told yet, but the lease is over */
 	cn->lease_end = jiffies;
 	KUNIT_EXPECT_FALSE(test, cram_node_open(cn));
-	KUNIT_EXPECT_STREQ(test, cram_node_state(cn), "lost");
+	KUNIT_EXPECT_EQ(test, test_state(dev), CRAM_NODE_LOST);
 	cram_last_reading(cn, &bound);
 	KUNIT_EXPECT_EQ(test, bound, 0);
 
 	dev->err = 0;
 	KUNIT_EXPECT_EQ(test, cram_take_reading(cn), 0);
-	KUNIT_EXPECT_TRUE(test, cram_node_open(cn));
+	KUNIT_EXPECT_EQ(test, test_state(dev), CRAM_NODE_OPEN);
 
 	cn->offline = true;
+	KUNIT_EXPECT_EQ(test, test_state(dev), CRAM_NODE_OFFLINE);
 	KUNIT_EXPECT_FALSE(test, cram_node_open(cn));
 	KUNIT_EXPECT_STREQ(test, cram_node_state(cn), "offline");
+
+	cn->offline = false;
+	cn->gone = true;
+	KUNIT_EXPECT_EQ(test, cram_take_reading(cn), -ENODEV);
 }
 
 static struct kunit_case cram_capacity_cases[] = {
 	KUNIT_CASE(cram_test_limit),
 	KUNIT_CASE(cram_test_in_flight),
 	KUNIT_CASE(cram_test_unadmit),
-	KUNIT_CASE(cram_test_shrinking),
+	KUNIT_CASE(cram_test_room),
+	KUNIT_CASE(cram_test_contradiction),
+	KUNIT_CASE(cram_test_trust_fails),
+	KUNIT_CASE(cram_test_watermarks),
 	KUNIT_CASE(cram_test_lease),
 	{}
 };

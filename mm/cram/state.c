@@ -158,11 +158,12 @@ static void cram_tell_state(struct cram_node *cn, enum cram_node_state was,
 				    cram_state_names[was], r->physical_free >> 10,
 				    r->physical >> 10);
 
-	snprintf(var, sizeof(var), "CRAM_STATE=%s", cram_state_names[state]);
-	kobject_uevent_env(&node_devices[cn->nid]->dev.kobj, KOBJ_CHANGE, envp);
-
+	/* First the cgroups: who hears the uevent may look there */
 	if (state != CRAM_NODE_OFFLINE)
 		cram_cgroup_node_event(cn->nid, events[state]);
+
+	snprintf(var, sizeof(var), "CRAM_STATE=%s", cram_state_names[state]);
+	kobject_uevent_env(&node_devices[cn->nid]->dev.kobj, KOBJ_CHANGE, envp);
 }
 
 /**

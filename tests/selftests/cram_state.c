@@ -173,7 +173,7 @@ static void critical_state(void)
 	/* Half way back it is low, and then open. */
 	watermarks(physical / 2, 0);
 	CHECK(WAIT_FOR(5, state_is("low")));
-	CHECK_EQ(cg_key(&cg_here, "cram.events", "node_low"), 1);
+	CHECK(WAIT_FOR(5, cg_key(&cg_here, "cram.events", "node_low") == 1));
 	watermarks(0, 0);
 	CHECK(WAIT_FOR(5, state_is("open")));
 	CHECK(!munmap(p, pages * PAGE));
