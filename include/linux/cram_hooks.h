@@ -84,6 +84,33 @@ static inline bool folio_is_cram(const struct folio *folio)
 }
 
 /**
+ * cram_folio_mapped - page table entries of a process gained or lost a page
+ * @folio: any
+ * @nr: entries that map it now, negative for those that do no more
+ * @mm: the process
+ *
+ * A page that is being migrated is not counted meanwhile. Page table lock held.
+ */
+static inline void cram_folio_mapped(const struct folio *folio, int nr,
+				     struct mm_struct *mm)
+{
+	if (folio_is_cram(folio))
+		percpu_counter_add(&mm->rss_stat[MM_CRAMPAGES], nr);
+}
+
+/**
+ * cram_mm_pages - resident pages that a process maps
+ * @mm: the process
+ *
+ * Killing it would free no ordinary memory there. Sums over all CPUs.
+ */
+static inline long cram_mm_pages(struct mm_struct *mm)
+{
+	return static_branch_unlikely(&cram_key) ?
+	       get_mm_counter_sum(mm, MM_CRAMPAGES) : 0;
+}
+
+/**
  * cram_may_demote - could reclaim of this cgroup's anonymous memory use cram?
  * @memcg: the cgroup, NULL for global reclaim
  * @nid: the node that is being reclaimed
@@ -224,6 +251,16 @@ static inline bool folio_is_cram(const struct folio *folio)
 static inline bool cram_may_demote(struct mem_cgroup *memcg, int nid)
 {
 	return false;
+}
+
+static inline void cram_folio_mapped(const struct folio *folio, int nr,
+				     struct mm_struct *mm)
+{
+}
+
+static inline long cram_mm_pages(struct mm_struct *mm)
+{
+	return 0;
 }
 
 static inline bool cram_may_age_anon(void)

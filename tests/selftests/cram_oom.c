@@ -35,15 +35,20 @@ static void cold_data(struct peer *up, void *arg)
 }
 
 /* The victim is in a cgroup of its own, the judge is not. */
-static struct peer start_victim(void)
+static void make_victim(void)
 {
 	CHECK_EQ(write_text("/proc/self/oom_score_adj", "-1000"), 0);
 	victim_cg = cg_make(cg_here.path, "judge");
 	CHECK_EQ(cg_enter(&victim_cg, getpid()), 0);
 	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
 	victim_cg = cg_make(cg_here.path, "victim");
-	CHECK_EQ(cg_printf(&victim_cg, "memory.max", "%lu", MEMORY_MAX), 0);
 	CHECK_EQ(cg_write(&victim_cg, "memory.swap.max", "0"), 0);
+}
+
+static struct peer start_victim(void)
+{
+	make_victim();
+	CHECK_EQ(cg_printf(&victim_cg, "memory.max", "%lu", MEMORY_MAX), 0);
 	return peer_start(cold_data, NULL);
 }
 
@@ -164,12 +169,64 @@ static void node_silent(void)
 	CHECK(WAIT_FOR(10, state_is("open")));
 }
 
+/*
+ * Who maps much of the node and little of ordinary memory is not the one to be
+ * killed: it would free nothing.
+ */
+static void dram_data(struct peer *up, void *arg)
+{
+	void *p;
+
+	CHECK_EQ(write_text("/proc/self/oom_score_adj", "0"), 0);
+	CHECK_EQ(cg_enter(&victim_cg, getpid()), 0);
+	p = map_pages(COLD);
+	hear(up);
+	/* No right to the node any more: with this, memory.max is exceeded. */
+	fill(p, COLD, SEED + 1);
+	tell(up, 'f');
+	hear(up);
+}
+
+static void resident_pages_do_not_count(void)
+{
+	struct peer cold, hungry;
+	char file[64];
+	int64_t before, after;
+	int status;
+
+	make_victim();
+	cold = peer_start(cold_data, NULL);
+	CHECK_EQ(hear(&cold), 'f');
+	snprintf(file, sizeof(file), "/proc/%d/oom_score", cold.pid);
+	before = read_number(file);
+	CHECK(WAIT_FOR(20, (cg_write(&victim_cg, "memory.reclaim", "96M"),
+			    cg_number(&victim_cg, "cram.current") >=
+			    (int64_t)((COLD - 64) * PAGE))));
+	after = read_number(file);
+	tap_note("oom_score %lld, and %lld with its pages resident", (long long)before,
+		 (long long)after);
+	CHECK(after < before);
+
+	hungry = peer_start(dram_data, NULL);
+	CHECK_EQ(cg_write(&victim_cg, "cram.nodes", "none"), 0);
+	CHECK_EQ(cg_printf(&victim_cg, "memory.max", "%lu", MEMORY_MAX), 0);
+	tell(&hungry, 'g');
+	CHECK(WAIT_FOR(IN_TIME, waitpid(hungry.pid, &status, WNOHANG) == hungry.pid));
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "status %#x", status);
+	CHECK_EQ(cg_key(&victim_cg, "memory.events", "oom_kill"), 1);
+
+	CHECK_EQ(cg_write(&victim_cg, "memory.max", "max"), 0);
+	tell(&cold, 'c');
+	CHECK_EQ(peer_end(&cold), 0);
+}
+
 static const struct scenario scenarios[] = {
 	{ "room on the node: a cgroup lives with three times memory.max", lives },
 	{ "without a right to the node it is killed", no_right },
 	{ "at cram.max it is killed in time", limit_hit },
 	{ "with a full node it is killed in time", node_full_from_another },
 	{ "with a silent node it is killed in time", node_silent },
+	{ "pages on the node do not make a process the one to kill", resident_pages_do_not_count },
 };
 
 int main(void)

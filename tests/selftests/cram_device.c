@@ -1,0 +1,587 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The engine on a device that really drops what finds no cell (cxl-cram with
+ * exact=on): it is never overrun, whatever the workload and however the device
+ * answers; its cells come back; its poison kills only who is to be killed.
+ *
+ * The device itself is asked, through the emulator, and positive controls show
+ * that it would tell.
+ */
+#include "qmp.h"
+#include "sha256.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#define SEED		21
+#define HOGS		4
+#define CHUNK		(MIB / PAGE)
+#define HOG_PAGES	(32 * MIB / PAGE)
+
+static int64_t physical;
+static uint64_t node_start;	/* physical address */
+
+static uint64_t dpa_of(const void *p)
+{
+	return pfn_of(p) * PAGE - node_start;
+}
+
+/* --- four cgroups against the device ------------------------------------------ */
+
+static volatile bool holding;
+static char *held;
+
+/*
+ * Take references to pages at random, for a moment: those that are on their way
+ * to the device then fail to get there, after their copy has begun.
+ */
+static void *hold_pages(void *arg)
+{
+	uint64_t r = (uintptr_t)arg;
+	char sink[16 * PAGE];
+	int fd[2];
+
+	if (pipe(fd))
+		return NULL;
+	while (holding) {
+		struct iovec v = { .iov_len = PAGE };
+		unsigned int i, n = 0;
+
+		for (i = 0; i < 8; i++) {
+			r = r * 6364136223846793005ULL + 1442695040888963407ULL;
+			v.iov_base = held + (r >> 33) % HOG_PAGES * PAGE;
+			n += vmsplice(fd[1], &v, 1, SPLICE_F_NONBLOCK) == PAGE;
+		}
+		nap_ms(5);
+		while (n--)
+			if (read(fd[0], sink, PAGE) != PAGE)
+				break;
+	}
+	close(fd[0]);
+	close(fd[1]);
+	return NULL;
+}
+
+struct hog {
+	struct cg cg;
+	unsigned int seed, seconds;
+	bool verify;
+};
+
+/* Demote what does not compress as fast as it goes, again and again. */
+static void hog(struct peer *up, void *arg)
+{
+	struct hog *h = arg;
+	unsigned int generation[HOG_PAGES / CHUNK] = { 0 };
+	pthread_t thread;
+	double end;
+	size_t i;
+	char *p;
+
+	CHECK_EQ(cg_enter(&h->cg, getpid()), 0);
+	fill_period = 512;
+	held = p = map_pages(HOG_PAGES);
+	for (i = 0; i < HOG_PAGES; i += CHUNK)
+		fill(p + i * PAGE, CHUNK, h->seed + i);
+	holding = true;
+	CHECK(!pthread_create(&thread, NULL, hold_pages, (void *)(uintptr_t)h->seed));
+
+	end = now() + h->seconds;
+	while (now() < end) {
+		for (i = 0; i < HOG_PAGES && now() < end; i += CHUNK) {
+			madvise(p + i * PAGE, CHUNK * PAGE, MADV_PAGEOUT);
+			/* A write sends them back, so that there is more to demote. */
+			if (i / CHUNK % 3 == 2)
+				fill(p + i * PAGE, CHUNK, h->seed + i + ++generation[i / CHUNK]);
+		}
+	}
+	holding = false;
+	pthread_join(thread, NULL);
+	tell(up, 'd');
+	hear(up);
+	for (i = 0; h->verify && i < HOG_PAGES; i += CHUNK)
+		CHECK_CONTENT(p + i * PAGE, CHUNK, h->seed + i + generation[i / CHUNK]);
+	munmap(p, HOG_PAGES * PAGE);
+}
+
+struct herd {
+	struct hog hog[HOGS];
+	struct peer peer[HOGS];
+};
+
+static void herd_start(struct herd *herd, unsigned int seconds)
+{
+	unsigned int i;
+
+	for (i = 0; i < HOGS; i++) {
+		herd->hog[i] = (struct hog){
+			.cg = cg_make(cg_here.path, "hog%u", i),
+			.seed = SEED + 100000 * i,
+			.seconds = seconds,
+			.verify = true,
+		};
+		herd->peer[i] = peer_start(hog, &herd->hog[i]);
+	}
+}
+
+static void herd_wait(struct herd *herd)
+{
+	unsigned int i;
+
+	for (i = 0; i < HOGS; i++)
+		CHECK_EQ(hear(&herd->peer[i]), 'd');
+}
+
+static void herd_end(struct herd *herd)
+{
+	unsigned int i;
+
+	for (i = 0; i < HOGS; i++)
+		tell(&herd->peer[i], 'e');
+	for (i = 0; i < HOGS; i++)
+		CHECK_EQ(peer_end(&herd->peer[i]), 0);
+}
+
+/* Everybody is done; nothing was lost; a healthy device is open again. */
+static void over(struct herd *herd)
+{
+	herd_wait(herd);
+	tap_note("%lld demoted, %lld KiB resident, %lld KiB of cells free",
+		 (long long)cg_key(&cg_here, "cram.stat", "demote"),
+		 (long long)cg_number(&cg_here, "cram.current") / 1024,
+		 (long long)(physical - device_number("held")) / 1024);
+	CHECK_EQ(device_number("over-capacity"), 0);
+	device_heal();
+	herd_end(herd);
+	CHECK(WAIT_FOR(20, state_is("open")));
+	CHECK_EQ(device_number("over-capacity"), 0);
+	CHECK_EQ(node_number("over_capacity"), 0);
+}
+
+static void at_full_speed(void)
+{
+	struct herd herd;
+
+	herd_start(&herd, 10 * scale());
+	herd_wait(&herd);
+	/* It was worth the while: the device is nearly full. */
+	CHECK(cg_key(&cg_here, "cram.stat", "refuse_room") +
+	      cg_key(&cg_here, "cram.stat", "refuse_state") > 0);
+	CHECK(device_number("held") > physical / 2);
+	herd_end(&herd);
+	CHECK_EQ(device_number("over-capacity"), 0);
+	CHECK(WAIT_FOR(20, state_is("open")));
+}
+
+static void without_interrupts(void)
+{
+	struct herd herd;
+
+	device_fault("\"no-interrupts\": true");
+	herd_start(&herd, 8 * scale());
+	over(&herd);
+}
+
+/* A third of the lease late: nobody notices. */
+static void late_300(void)
+{
+	struct herd herd;
+
+	device_fault("\"delay\": 300");
+	herd_start(&herd, 8 * scale());
+	CHECK(!WAIT_FOR(3, state_is("lost")));
+	over(&herd);
+	CHECK(cg_key(&cg_here, "cram.stat", "demote") > 0);
+}
+
+/* Longer than the lease: an answer is void when it comes. */
+static void late_1500(void)
+{
+	struct herd herd;
+
+	device_fault("\"delay\": 1500");
+	CHECK(WAIT_FOR(5, state_is("lost")));
+	herd_start(&herd, 6 * scale());
+	CHECK(!WAIT_FOR(4, !state_is("lost")));
+	CHECK_EQ(cg_key(&cg_here, "cram.stat", "demote"), 0);
+	CHECK(WAIT_FOR(5, cg_key(&cg_here, "cram.stat", "refuse_state") > 0));
+	over(&herd);
+}
+
+/* Longer than the kernel waits for a mailbox. */
+static void late_5000(void)
+{
+	struct herd herd;
+
+	device_fault("\"delay\": 5000");
+	CHECK(WAIT_FOR(5, state_is("lost")));
+	herd_start(&herd, 6 * scale());
+	over(&herd);
+}
+
+/*
+ * The mailbox dies in the middle: lost within one lease, nothing demoted after,
+ * nobody hangs, and it comes back with the device.
+ */
+static void dead_mailbox(void)
+{
+	int64_t demoted;
+	struct herd herd;
+	double start;
+
+	herd_start(&herd, 10 * scale());
+	nap_ms(1500);
+	start = now();
+	device_fault("\"drop\": true");
+	CHECK(WAIT_FOR(10, state_is("lost")));
+	/* One lease, and the time of a slow machine to ask and to look. */
+	CHECK(now() - start < 1.0 + 1.0, "%.1f s", now() - start);
+	/* Copies that had begun may end yet. */
+	nap_ms(200);
+	demoted = cg_key(&cg_here, "cram.stat", "demote");
+	nap_ms(2000);
+	CHECK_EQ(cg_key(&cg_here, "cram.stat", "demote"), demoted);
+	CHECK(state_is("lost"));
+	over(&herd);
+}
+
+/* --- positive controls -------------------------------------------------------- */
+
+/*
+ * More goes there than fits. The device counts it, and the engine believes
+ * nothing any more from the next reading on. What was stored is lost, so nobody
+ * looks at it.
+ */
+static void overrun(void)
+{
+	int64_t before = device_number("over-capacity");
+	size_t pages = physical / PAGE + 8 * CHUNK, i;
+	char *p = map_pages(pages);
+
+	fill_period = 512;
+	for (i = 0; i + CHUNK <= pages && !state_is("lost"); i += CHUNK) {
+		fill(p + i * PAGE, CHUNK, SEED + i);
+		WAIT_FOR(1, (madvise(p + i * PAGE, CHUNK * PAGE, MADV_PAGEOUT),
+			     count_resident(p + i * PAGE, CHUNK) == CHUNK));
+	}
+	CHECK(device_number("over-capacity") > before);
+	CHECK(WAIT_FOR(5, state_is("lost")));
+	CHECK(!munmap(p, pages * PAGE));
+}
+
+static void believe_again(void)
+{
+	device_heal();
+	CHECK(!WAIT_FOR(1, !state_is("lost")));
+	CHECK_EQ(write_text(node_file("state"), "open"), 0);
+	CHECK(WAIT_FOR(20, state_is("open")));
+}
+
+static void lying_device(void)
+{
+	char fault[64];
+
+	snprintf(fault, sizeof(fault), "\"physical-free\": %lld", (long long)physical);
+	device_fault(fault);
+	overrun();
+	believe_again();
+}
+
+static void admission_off(void)
+{
+	CHECK_EQ(write_text(node_file("critical_bytes"), "0"), 0);
+	CHECK_EQ(write_text(node_file("low_bytes"), "0"), 0);
+	if (write_text("/sys/kernel/debug/cram/disable_hooks", "admission"))
+		skip("no disable_hooks (CONFIG_CRAM_VERIFY)");
+	overrun();
+	CHECK_EQ(write_text("/sys/kernel/debug/cram/disable_hooks", "none"), 0);
+	believe_again();
+}
+
+/* --- cells come back ---------------------------------------------------------- */
+
+#define TRACING		"/sys/kernel/tracing/"
+
+static void trace_trims(bool on)
+{
+	CHECK_EQ(write_text(TRACING "trace", " "), 0);
+	CHECK_EQ(write_text(TRACING "events/cram/cram_trim/enable", on ? "1" : "0"), 0);
+}
+
+/* Ranges per command, of what was trimmed since trace_trims(). */
+static double ranges_per_trim(void)
+{
+	unsigned long commands = 0, ranges = 0, n;
+	FILE *f = fopen(TRACING "trace", "r");
+	char line[500], *p;
+
+	CHECK(f);
+	while (fgets(line, sizeof(line), f)) {
+		p = strstr(line, "cram_trim: ");
+		if (!p || sscanf(p, "cram_trim: nid=%*d ranges=%lu", &n) != 1)
+			continue;
+		commands++;
+		ranges += n;
+	}
+	fclose(f);
+	CHECK(commands);
+	return (double)ranges / commands;
+}
+
+/* Fill until no more is taken; pages that are resident. */
+static size_t fill_node(char *p, size_t pages)
+{
+	size_t i;
+
+	fill_period = 512;
+	for (i = 0; i + CHUNK <= pages; i += CHUNK) {
+		fill(p + i * PAGE, CHUNK, SEED + i);
+		if (!WAIT_FOR(3, (madvise(p + i * PAGE, CHUNK * PAGE, MADV_PAGEOUT),
+				  count_resident(p + i * PAGE, CHUNK) == CHUNK)))
+			break;
+	}
+	return count_resident(p, pages);
+}
+
+/* All of it within 1 % and 5 seconds, also when every second page was freed. */
+static void cells_come_back(void)
+{
+	size_t pages = physical / PAGE, resident, freed = 0, i;
+	int64_t start = device_number("held"), full, half, back;
+	char *p = map_pages(pages);
+	double per_trim;
+
+	CHECK_EQ(write_text(node_file("critical_bytes"), "0"), 0);
+	CHECK_EQ(write_text(node_file("low_bytes"), "0"), 0);
+	resident = fill_node(p, pages);
+	CHECK(resident > pages / 2);
+	full = device_number("held");
+
+	trace_trims(true);
+	for (i = 0; i < pages; i += 2) {
+		freed += is_resident(p + i * PAGE);
+		madvise(p + i * PAGE, PAGE, MADV_DONTNEED);
+	}
+	drain_lru();
+	CHECK(WAIT_FOR(20, full - device_number("held") >= (int64_t)(freed * PAGE) / 100 * 95));
+	half = device_number("held");
+	per_trim = ranges_per_trim();
+	trace_trims(false);
+	tap_note("%zu pages held %lld KiB; %zu freed gave back %lld KiB, with %.0f ranges a command",
+		 resident, (long long)(full - start) / 1024, freed,
+		 (long long)(full - half) / 1024, per_trim);
+	CHECK(per_trim >= 64);
+
+	CHECK(!munmap(p, pages * PAGE));
+	drain_lru();
+	CHECK(WAIT_FOR(5, (back = device_number("held")) - start <= physical / 100),
+	      "%lld KiB are missing", (long long)(back - start) / 1024);
+}
+
+/* --- content ------------------------------------------------------------------ */
+
+/* What the device holds is what the process sees, page by page. */
+static void same_content(void)
+{
+	const size_t n = 1000;
+	char *p = map_pages(n), digest[65];
+	size_t i;
+
+	fill_period = 64;
+	fill(p, n, SEED);
+	demote(p, n);
+	for (i = 0; i < n; i++) {
+		sha256(p + i * PAGE, PAGE, digest);
+		qmp("\"cxl-cram-page\", \"arguments\": {" DEVICE_PATH ", \"dpa\": %llu}",
+		    (unsigned long long)dpa_of(p + i * PAGE));
+		CHECK(strstr(qmp_answer, digest), "page %zu: %s, not %s", i, qmp_answer, digest);
+	}
+	/* It tells pages apart. */
+	CHECK(!strstr(qmp_answer, "0000000000000000"));
+	sha256(p, PAGE, digest);
+	CHECK(!strstr(qmp_answer, digest));
+
+	/* Nothing was stored since, although all of it was read. */
+	qmp("\"cxl-cram-mark\", \"arguments\": {" DEVICE_PATH "}");
+	CHECK_CONTENT(p, n, SEED);
+	CHECK_EQ(device_number("marked"), 0);
+	CHECK(!munmap(p, n * PAGE));
+}
+
+/* --- poison ------------------------------------------------------------------- */
+
+#define N		16
+#define BROKEN		7
+
+static void break_page(const char *p)
+{
+	CHECK(is_resident(p));
+	qmp("\"cxl-inject-poison\", \"arguments\": {" DEVICE_PATH ", \"start\": %llu, \"length\": 64}",
+	    (unsigned long long)dpa_of(p));
+}
+
+/* What a child does to the broken page; the page before it is sound. */
+static volatile char sink;
+
+static void read_it(struct peer *up, void *arg)
+{
+	sink = *(volatile char *)arg;
+}
+
+static void write_it(struct peer *up, void *arg)
+{
+	*(volatile char *)arg = 1;
+}
+
+static void fork_and_write_it(struct peer *up, void *arg)
+{
+	pid_t pid = fork();
+	int status;
+
+	CHECK(pid >= 0);
+	if (!pid) {
+		*(volatile char *)arg = 1;
+		_exit(0);
+	}
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS, "status %#x", status);
+	*(volatile char *)arg = 1;
+}
+
+/* A system call that reads it says so; nobody is killed. */
+static void peek(struct peer *up, void *arg)
+{
+	char buf[64];
+	struct iovec local = { buf, sizeof(buf) }, remote = { arg, sizeof(buf) };
+
+	CHECK(process_vm_readv(getpid(), &local, 1, &remote, 1, 0) < 0);
+}
+
+static struct {
+	const char *name;
+	void (*act)(struct peer *up, void *arg);
+	int signal;
+} ways[] = {
+	{ "read", read_it, SIGBUS },
+	{ "written", write_it, SIGBUS },
+	{ "written after a fork", fork_and_write_it, SIGBUS },
+	{ "read by process_vm_readv", peek, 0 },
+};
+
+static int64_t corrupted(void)
+{
+	return read_kb("/proc/meminfo", "HardwareCorrupted");
+}
+
+/*
+ * In each way somebody comes upon the broken page. Only who touches it is
+ * killed; the page goes out of service; the owner is told; all else goes on.
+ */
+static void poison(void)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(ways); i++) {
+		int64_t events = cg_key(&cg_here, "cram.events", "poison"), bad = corrupted();
+		char *p = map_pages(N);
+		struct peer peer;
+		int status;
+
+		tap_note("%s", ways[i].name);
+		fill_period = 64;
+		fill(p, N, SEED);
+		demote(p, N);
+		break_page(p + BROKEN * PAGE);
+		peer = peer_start(ways[i].act, p + BROKEN * PAGE);
+		CHECK(WAIT_FOR(20, waitpid(peer.pid, &status, WNOHANG) == peer.pid));
+		if (ways[i].signal)
+			CHECK(WIFSIGNALED(status) && WTERMSIG(status) == ways[i].signal,
+			      "%s: status %#x", ways[i].name, status);
+		else
+			CHECK_EQ(status, 0);
+		CHECK(WAIT_FOR(10, cg_key(&cg_here, "cram.events", "poison") == events + 1),
+		      "%s", ways[i].name);
+		CHECK(WAIT_FOR(5, corrupted() == bad + (int64_t)PAGE));
+		CHECK_CONTENT(p, BROKEN, SEED);
+		CHECK(!munmap(p, N * PAGE));
+	}
+}
+
+/* A page that cannot be read is no reason to panic when it is to be moved. */
+static void poison_in_the_way(bool swap)
+{
+	int64_t events = cg_key(&cg_here, "cram.events", "poison");
+	char *p = map_pages(N);
+
+	if (swap && !swap_on(64))
+		skip("no zram");
+	fill_period = 64;
+	fill(p, N, SEED);
+	demote(p, N);
+	break_page(p + BROKEN * PAGE);
+	write_text(node_file("state"), "offline");
+	CHECK(WAIT_FOR(10, cg_key(&cg_here, "cram.events", "poison") == events + 1));
+	write_text(node_file("state"), "offline");
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK_CONTENT(p, BROKEN, SEED);
+	CHECK_EQ(write_text(node_file("state"), "open"), 0);
+	CHECK(!munmap(p, N * PAGE));
+	swap_off();
+}
+
+static void poison_promoted(void)
+{
+	poison_in_the_way(false);
+}
+
+static void poison_swapped(void)
+{
+	poison_in_the_way(true);
+}
+
+static const struct scenario scenarios[] = {
+	{ "four cgroups at full speed", at_full_speed },
+	{ "interrupts are lost", without_interrupts },
+	{ "answers come 300 ms late", late_300 },
+	{ "answers come 1500 ms late", late_1500 },
+	{ "answers come 5000 ms late", late_5000 },
+	{ "the mailbox dies", dead_mailbox },
+	{ "cells come back", cells_come_back },
+	{ "1000 pages have the content that the device says", same_content },
+	{ "a broken page is touched", poison },
+	{ "a broken page is to be promoted", poison_promoted },
+	{ "a broken page is to be swapped out", poison_swapped },
+	{ "control: admission off", admission_off, S_VIOLATES },
+	{ "control: a lying device", lying_device, S_VIOLATES },
+};
+
+int main(void)
+{
+	char low[32], critical[32], start[64];
+	size_t i;
+
+	setup();
+	swap_off();
+	physical = node_number("physical_bytes");
+	snprintf(low, sizeof(low), "%lld", (long long)node_number("low_bytes"));
+	snprintf(critical, sizeof(critical), "%lld", (long long)node_number("critical_bytes"));
+	CHECK(read_text("/sys/bus/cxl/devices/region0/resource", start, sizeof(start)) > 0);
+	node_start = strtoull(start, NULL, 0);
+
+	for (i = 0; i < ARRAY_SIZE(scenarios); i++) {
+		run_scenario(&scenarios[i], "", 120 * scale());
+		/* Whatever became of it. */
+		device_heal();
+		write_text("/sys/kernel/debug/cram/disable_hooks", "none");
+		write_text(node_file("low_bytes"), low);
+		write_text(node_file("critical_bytes"), critical);
+		write_text(node_file("state"), "open");
+		swap_off();
+		WAIT_FOR(20, state_is("open"));
+	}
+	teardown();
+	return tap_end();
+}
