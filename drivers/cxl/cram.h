@@ -170,14 +170,11 @@ struct cxl_cram_region {
 	struct cxl_region *cxlr;
 	struct range hpa_range;
 	int granularity;
-	struct mutex lock;
+	struct mutex lock; /* over @close */
 	int (*close)(struct cxl_cram_region *cxlr_cram);
 	int ways;
 	struct cxl_cram_endpoint endpoints[] __counted_by(ways);
 };
-
-DEFINE_FREE(put_cxl_cram_region, struct cxl_cram_region *,
-	    if (!IS_ERR_OR_NULL(_T)) put_device(&_T->dev))
 
 struct cxl_cram_region *to_cxl_cram_region(struct device *dev);
 void cxl_cram_region_set_close(struct cxl_cram_region *cxlr_cram,
@@ -192,7 +189,7 @@ extern const struct device_type cxl_cram_region_type;
 int devm_cxl_add_ram_region(struct cxl_region *cxlr);
 int cxl_cram_close_region(struct cxl_region *cxlr);
 void cxl_cram_release_region(struct cxl_endpoint_decoder *cxled);
-#define CXL_CRAM_REGION_TYPE(x) (&cxl_cram_region_type)
+#define CXL_CRAM_REGION_TYPE() (&cxl_cram_region_type)
 #else
 static inline int cxl_cram_close_region(struct cxl_region *cxlr)
 {
@@ -202,8 +199,9 @@ static inline int cxl_cram_close_region(struct cxl_region *cxlr)
 static inline void cxl_cram_release_region(struct cxl_endpoint_decoder *cxled)
 {
 }
+
 #define devm_cxl_add_ram_region(cxlr) devm_cxl_add_dax_region(cxlr)
-#define CXL_CRAM_REGION_TYPE(x) NULL
+#define CXL_CRAM_REGION_TYPE() NULL
 #endif
 
 #endif /* __CXL_CRAM_H__ */

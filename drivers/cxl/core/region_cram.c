@@ -197,6 +197,13 @@ struct cxl_cram_region *to_cxl_cram_region(struct device *dev)
 }
 EXPORT_SYMBOL_NS_GPL(to_cxl_cram_region, "CXL");
 
+static void put_cxl_cram_region(struct cxl_cram_region *cxlr_cram)
+{
+	if (!IS_ERR_OR_NULL(cxlr_cram))
+		put_device(&cxlr_cram->dev);
+}
+DEFINE_FREE(put_cxl_cram_region, struct cxl_cram_region *, put_cxl_cram_region(_T))
+
 static struct lock_class_key cxl_cram_region_key;
 
 static void cxl_cram_set_endpoint(struct cxl_cram_endpoint *ep,

@@ -26,6 +26,7 @@ static void cram_region_case_desc(const struct cram_region_case *c, char *desc)
 	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "ways %d, granularity %d", c->ways,
 		 c->granularity);
 }
+
 KUNIT_ARRAY_PARAM(cram_region, cram_region_cases, cram_region_case_desc);
 
 static struct cxl_cram_region *test_region(struct kunit *test, int ways,
@@ -135,4 +136,5 @@ static struct kunit_suite cxl_cram_region_suite = {
 	.name = "cxl_cram_region",
 	.test_cases = cxl_cram_region_cases,
 };
+
 kunit_test_suite(cxl_cram_region_suite);
