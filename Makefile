@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 
 # Variables of the command line reach the scripts through the environment.
-export CONFIG LINUX_SRC CRAM_CACHE T JOBS
+export CONFIG LINUX_SRC QEMU_SRC CRAM_CACHE T JOBS
 
 DEPS := build/.deps
 CFLAGS_TEST ?= -O2 -g -Wall -Wextra -Wno-unused-parameter -Werror
@@ -45,6 +45,10 @@ source: $(DEPS) ## find or download the Linux source and print what it is
 .PHONY: kernel
 kernel: $(DEPS) ## build the guest kernel (CONFIG=fragment: with further options)
 	@scripts/kernel
+
+.PHONY: qemu
+qemu: $(DEPS) ## build the emulator with the cxl-cram device (DEVICE=cxl); once, then cached
+	@scripts/qemu
 
 .PHONY: tests
 tests: $(TESTS) ## build the test programs (build/tests)

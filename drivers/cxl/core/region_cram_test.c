@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests for the translation of regions of compressed memory. The oracle
+ * is the decode of the CXL specification, one block at a time, as the core
+ * calculates it for poison.
+ */
+#include <kunit/test.h>
+#include <linux/sizes.h>
+
+#define TEST_HPA	(SZ_4G + 6ULL * SZ_256M)
+#define TEST_DPA	SZ_256M
+
+struct cram_region_case {
+	int ways;
+	int granularity;
+};
+
+static const struct cram_region_case cram_region_cases[] = {
+	{ 1, 256 }, { 1, 4096 }, { 2, 4096 }, { 2, 16384 }, { 3, 4096 },
+	{ 3, 8192 }, { 4, 4096 }, { 4, 16384 }, { 6, 4096 }, { 8, 8192 },
+	{ 12, 4096 }, { 16, 4096 },
+};
+
+static void cram_region_case_desc(const struct cram_region_case *c, char *desc)
+{
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "ways %d, granularity %d", c->ways,
+		 c->granularity);
+}
+
+KUNIT_ARRAY_PARAM(cram_region, cram_region_cases, cram_region_case_desc);
+
+static struct cxl_cram_region *test_region(struct kunit *test, int ways,
+					   int granularity)
+{
+	struct cxl_cram_region *r;
+
+	r = kunit_kzalloc(test, struct_size(r, endpoints, ways), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, r);
+	r->ways = ways;
+	r->granularity = granularity;
+	r->hpa_range.start = TEST_HPA;
+	r->hpa_range.end = TEST_HPA + (u64)ways * SZ_256M - 1;
+	for (int i = 0; i < ways; i++) {
+		/* Not the same for all: regions can begin anywhere in a device */
+		r->endpoints[i].dpa.start = TEST_DPA * i;
+		r->endpoints[i].dpa.end = TEST_DPA * (i + 1) - 1;
+	}
+	return r;
+}
+
+/* All blocks of the range are in the answers, and nothing else is */
+static void test_range(struct kunit *test, const struct cxl_cram_region *r,
+		       u64 start, u64 len)
+{
+	struct range hpa = { r->hpa_range.start + start,
+			     r->hpa_range.start + start + len - 1 };
+	struct range dpa[16];
+	bool some[16];
+	u64 total = 0;
+	u16 eig;
+	u8 eiw;
+
+	KUNIT_ASSERT_EQ(test, ways_to_eiw(r->ways, &eiw), 0);
+	KUNIT_ASSERT_EQ(test, granularity_to_eig(r->granularity, &eig), 0);
+
+	for (int i = 0; i < r->ways; i++) {
+		some[i] = cxl_cram_region_to_dpa(r, i, &hpa, &dpa[i]);
+		if (!some[i])
+			continue;
+		total += range_len(&dpa[i]);
+		KUNIT_EXPECT_TRUE(test, range_contains(&r->endpoints[i].dpa, &dpa[i]));
+	}
+	KUNIT_EXPECT_EQ(test, total, len);
+
+	for (u64 off = start; off < start + len; off += SZ_4K) {
+		int pos = cxl_calculate_position(off, eiw, eig);
+		u64 a = r->endpoints[pos].dpa.start +
+			cxl_calculate_dpa_offset(off, eiw, eig);
+
+		KUNIT_ASSERT_TRUE_MSG(test, some[pos] && dpa[pos].start <= a &&
+				      a + SZ_4K - 1 <= dpa[pos].end,
+				      "offset %#llx, range %#llx+%#llx", off,
+				      start, len);
+	}
+}
+
+static void test_pages(struct kunit *test)
+{
+	const struct cram_region_case *c = test->param_value;
+	struct cxl_cram_region *r = test_region(test, c->ways, c->granularity);
+	u64 stripe = (u64)c->ways * c->granularity;
+
+	for (u64 off = 0; off < 4 * stripe && off < SZ_1M; off += SZ_4K)
+		test_range(test, r, off, SZ_4K);
+	test_range(test, r, range_len(&r->hpa_range) - SZ_4K, SZ_4K);
+}
+
+static void test_ranges(struct kunit *test)
+{
+	const struct cram_region_case *c = test->param_value;
+	struct cxl_cram_region *r = test_region(test, c->ways, c->granularity);
+
+	for (u64 off = 0; off < SZ_128K; off += 5 * SZ_4K) {
+		for (u64 len = SZ_4K; len < SZ_512K; len += 7 * SZ_4K)
+			test_range(test, r, off, len);
+	}
+	test_range(test, r, 0, range_len(&r->hpa_range));
+}
+
+/* What the oracle would not notice: an answer that is right by chance */
+static void test_examples(struct kunit *test)
+{
+	struct cxl_cram_region *r = test_region(test, 2, SZ_4K);
+	struct range hpa, dpa;
+
+	hpa = (struct range){ TEST_HPA + SZ_4K, TEST_HPA + 2 * SZ_4K - 1 };
+	KUNIT_EXPECT_FALSE(test, cxl_cram_region_to_dpa(r, 0, &hpa, &dpa));
+	KUNIT_ASSERT_TRUE(test, cxl_cram_region_to_dpa(r, 1, &hpa, &dpa));
+	KUNIT_EXPECT_EQ(test, dpa.start, TEST_DPA);
+	KUNIT_EXPECT_EQ(test, dpa.end, TEST_DPA + SZ_4K - 1);
+
+	hpa = (struct range){ TEST_HPA + SZ_4K, TEST_HPA + 5 * SZ_4K - 1 };
+	KUNIT_ASSERT_TRUE(test, cxl_cram_region_to_dpa(r, 0, &hpa, &dpa));
+	KUNIT_EXPECT_EQ(test, dpa.start, SZ_4K);
+	KUNIT_EXPECT_EQ(test, dpa.end, 3 * SZ_4K - 1);
+}
+
+static struct kunit_case cxl_cram_region_cases[] = {
+	KUNIT_CASE_PARAM(test_pages, cram_region_gen_params),
+	KUNIT_CASE_PARAM(test_ranges, cram_region_gen_params),
+	KUNIT_CASE(test_examples),
+	{}
+};
+
+static struct kunit_suite cxl_cram_region_suite = {
+	.name = "cxl_cram_region",
+	.test_cases = cxl_cram_region_cases,
+};
+
+kunit_test_suite(cxl_cram_region_suite);

@@ -1,0 +1,639 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * cxl_cram: memory devices with inline compression, for cram.
+ *
+ * Binds to a region whose devices all implement the interface of
+ * Documentation/driver-api/cxl/cram-device.rst, adds its memory as a private
+ * node and offers that to the engine (mm/cram/). From then on the engine asks:
+ * how many cells are free, and: these pages are needed no more. Both are
+ * answered with mailbox commands, in the engine's thread and nowhere else; no
+ * allocation, reclaim or fault ever waits for a mailbox or takes a lock of CXL.
+ *
+ * A region with several devices is one node. A page lies in one of them, so the
+ * device with the least free cells binds.
+ *
+ * What the devices say is checked before it is believed: whoever counts on
+ * cells that are not there loses data.
+ *
+ * Shutdown and kexec: there is no ->shutdown(). Moving pages off would be work
+ * for nothing, and the decoders stay committed. The memory is driver managed, so
+ * a new kernel does not take it for RAM; it finds the region again when it
+ * enumerates the bus, and the probe below begins with zeroing all of it. A crash
+ * kernel reads the pages of the old one where they are.
+ */
+#include <linux/array_size.h>
+#include <linux/cleanup.h>
+#include <linux/cram.h>
+#include <linux/memory.h>
+#include <linux/memory_hotplug.h>
+#include <linux/module.h>
+#include <linux/nodemask.h>
+#include <linux/numa.h>
+#include <linux/pci.h>
+#include <linux/private_node.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "cxlmem.h"
+#include "cxl.h"
+
+/* Of one Media Operations command. More does not make it cheaper. */
+#define CXL_CRAM_MAX_RANGES	128
+
+/* Defaults of the watermarks, as a shift of the physical size */
+#define CXL_CRAM_LOW_SHIFT	3
+#define CXL_CRAM_CRITICAL_SHIFT	5
+
+/* The mailbox is given up after this time (CXL_MAILBOX_TIMEOUT_MS in pci.c) */
+#define CXL_CRAM_PATIENCE_MS	2000
+
+static_assert(sizeof(struct cxl_cram_caps) == 64);
+static_assert(sizeof(struct cxl_cram_capacity) == 64);
+static_assert(sizeof(struct cxl_cram_watermarks) == 16);
+static_assert(sizeof(struct cxl_cram_event) == CXL_EVENT_RECORD_DATA_LENGTH);
+
+/**
+ * struct cxl_cram_dev - one device of a region
+ * @cx: the region
+ * @cxlmd: the device
+ * @mds: its state, which stays until the driver was unbound
+ * @owner: closes the opcodes to user space, and to other regions
+ * @listener: for the device's events
+ * @physical: bytes of cells
+ * @reset_count: as the engine has been told
+ * @max_ranges: room in @op
+ * @nr_ranges: collected in @op
+ * @op: Media Operations command that is being put together
+ */
+struct cxl_cram_dev {
+	struct cxl_cram *cx;
+	struct cxl_memdev *cxlmd;
+	struct cxl_memdev_state *mds;
+	struct cxl_opcode_owner owner;
+	struct cxl_event_listener listener;
+	u64 physical;
+	u64 reset_count;
+	unsigned int max_ranges;
+	unsigned int nr_ranges;
+	struct cxl_cram_media_op *op;
+};
+
+/**
+ * struct cxl_cram - a region while it is bound
+ * @region: what the core knows about it
+ * @cn: the engine's node
+ * @name: for the engine's log lines, which it may need for longer than us
+ * @nid: the node
+ * @memory: of the node, whole memory blocks
+ * @cells_per_page: the worst of all devices
+ * @content_lost: a device was reset, and the engine does not know yet
+ * @devs: one for each endpoint of @region, in its order
+ *
+ * Written by the probe, and then by the engine's calls, of which there is one
+ * at a time for each of the two.
+ */
+struct cxl_cram {
+	struct cxl_cram_region *region;
+	struct cram_node *cn;
+	char *name;
+	int nid;
+	struct range memory;
+	u32 cells_per_page;
+	bool content_lost;
+	struct cxl_cram_dev devs[];
+};
+
+#define for_each_cram_dev(d, _cx) \
+	for (d = (_cx)->devs; d < (_cx)->devs + (_cx)->region->ways; d++)
+
+/* ----------------------------------------------------------- the protocol -- */
+
+static int cxl_cram_send(struct cxl_cram_dev *d, u16 opcode, void *in,
+			 size_t size_in, void *out, size_t size_out)
+{
+	struct cxl_mbox_cmd cmd = {
+		.opcode = opcode,
+		.payload_in = in,
+		.size_in = size_in,
+		.payload_out = out,
+		/* Of a later version's longer answer this is the beginning */
+		.size_out = size_out,
+	};
+
+	return cxl_internal_send_cmd(&d->mds->cxlds.cxl_mbox, &cmd);
+}
+
+static int cxl_cram_get_capacity(struct cxl_cram_dev *d,
+				 struct cxl_cram_capacity *cap)
+{
+	return cxl_cram_send(d, CXL_CRAM_OP_GET_CAPACITY, NULL, 0, cap, sizeof(*cap));
+}
+
+/* Watermarks bring events, which are hints: a device may do without */
+static void cxl_cram_set_watermarks(struct cxl_cram_dev *d)
+{
+	struct cxl_cram_watermarks marks = {
+		.low = cpu_to_le64(d->physical >> CXL_CRAM_LOW_SHIFT),
+		.critical = cpu_to_le64(d->physical >> CXL_CRAM_CRITICAL_SHIFT),
+	};
+	int rc;
+
+	rc = cxl_cram_send(d, CXL_CRAM_OP_SET_WATERMARKS, &marks, sizeof(marks),
+			   NULL, 0);
+	if (rc)
+		dev_warn(&d->cx->region->dev,
+			 "%s: keeps its own watermarks: %d\n",
+			 dev_name(&d->cxlmd->dev), rc);
+}
+
+/* Have the ranges zeroed that were collected */
+static int cxl_cram_zero_flush(struct cxl_cram_dev *d)
+{
+	struct cxl_cram_media_op *op = d->op;
+	unsigned int nr = d->nr_ranges;
+
+	if (!nr)
+		return 0;
+
+	d->nr_ranges = 0;
+	op->class = CXL_CRAM_MEDIA_SANITIZE;
+	op->subclass = CXL_CRAM_MEDIA_WRITE_ZEROES;
+	op->range_count = cpu_to_le32(nr);
+	return cxl_cram_send(d, CXL_CRAM_OP_MEDIA_OPERATIONS, op,
+			     struct_size(op, ranges, nr), NULL, 0);
+}
+
+/* Collect one more range, ascending, and merge it with the last if they touch */
+static int cxl_cram_zero(struct cxl_cram_dev *d, const struct range *dpa)
+{
+	struct cxl_cram_media_range *last;
+	int rc;
+
+	if (d->nr_ranges) {
+		last = &d->op->ranges[d->nr_ranges - 1];
+		if (le64_to_cpu(last->dpa) + le64_to_cpu(last->length) == dpa->start) {
+			le64_add_cpu(&last->length, range_len(dpa));
+			return 0;
+		}
+	}
+
+	if (d->nr_ranges == d->max_ranges) {
+		rc = cxl_cram_zero_flush(d);
+		if (rc)
+			return rc;
+	}
+
+	d->op->ranges[d->nr_ranges++] = (struct cxl_cram_media_range) {
+		.dpa = cpu_to_le64(dpa->start),
+		.length = cpu_to_le64(range_len(dpa)),
+	};
+	return 0;
+}
+
+/* ------------------------------------------------------- for the engine -- */
+
+static int cxl_cram_read_dev(struct cxl_cram_dev *d, struct cram_reading *r)
+{
+	struct cxl_cram *cx = d->cx;
+	struct cxl_cram_capacity cap;
+	u64 free;
+	int rc;
+
+	rc = cxl_cram_get_capacity(d, &cap);
+	if (rc)
+		return rc;
+
+	free = le64_to_cpu(cap.physical_free);
+	if (free > d->physical || le64_to_cpu(cap.low_water_free) > d->physical) {
+		dev_err_ratelimited(&cx->region->dev,
+				    "%s: %llu bytes free, %llu at least, of %llu: not believed\n",
+				    dev_name(&d->cxlmd->dev), free,
+				    le64_to_cpu(cap.low_water_free), d->physical);
+		return -EPROTO;
+	}
+
+	if (le64_to_cpu(cap.reset_count) != d->reset_count) {
+		d->reset_count = le64_to_cpu(cap.reset_count);
+		cx->content_lost = true;
+		cxl_cram_set_watermarks(d);
+	}
+
+	r->physical += d->physical;
+	/* At their worst, they can be more than is in use at all */
+	r->unsettled += min(le64_to_cpu(cap.unsettled_bytes), d->physical - free);
+	r->room = min(r->room, free);
+	r->over_capacity += le64_to_cpu(cap.over_capacity);
+	return 0;
+}
+
+static int cxl_cram_read_capacity(struct cram_node *cn, struct cram_reading *r)
+{
+	struct cxl_cram *cx = cram_node_priv(cn);
+	struct cxl_cram_dev *d;
+	int rc;
+
+	r->room = U64_MAX;
+	for_each_cram_dev(d, cx) {
+		rc = cxl_cram_read_dev(d, r);
+		if (rc)
+			return rc;
+	}
+
+	/* Cells of one device are of no use for pages that lie in another */
+	r->physical_free = r->room * cx->region->ways;
+	r->content_lost = cx->content_lost;
+	cx->content_lost = false;
+	return 0;
+}
+
+static int cxl_cram_trim(struct cram_node *cn, const struct range *ranges,
+			 unsigned int nr_ranges)
+{
+	struct cxl_cram *cx = cram_node_priv(cn);
+	struct cxl_cram_dev *d;
+	int rc;
+
+	for_each_cram_dev(d, cx) {
+		/* What an error left behind */
+		d->nr_ranges = 0;
+
+		for (unsigned int i = 0; i < nr_ranges; i++) {
+			struct range dpa;
+
+			if (!cxl_cram_region_to_dpa(cx->region, d - cx->devs,
+						    &ranges[i], &dpa))
+				continue;
+			rc = cxl_cram_zero(d, &dpa);
+			if (rc)
+				return rc;
+		}
+		rc = cxl_cram_zero_flush(d);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static const struct cram_node_ops cxl_cram_node_ops = {
+	.read_capacity	= cxl_cram_read_capacity,
+	.trim		= cxl_cram_trim,
+};
+
+/* In the event thread, spinlock held. Reading the record is not worth it. */
+static void cxl_cram_notify(struct cxl_event_listener *listener,
+			    const struct cxl_event_record_raw *record)
+{
+	struct cxl_cram_dev *d = container_of(listener, struct cxl_cram_dev, listener);
+	const struct cxl_cram_event *event;
+
+	if (record) {
+		event = (const void *)record->event.generic.data;
+		if (event->kind == CXL_CRAM_EVENT_HOT_PAGES)
+			return;
+	}
+	cram_node_changed(d->cx->cn);
+}
+
+/* User space wants to reset, take apart or delete the region */
+static int cxl_cram_close(struct cxl_cram_region *region)
+{
+	struct cxl_cram *cx = dev_get_drvdata(&region->dev);
+	int rc = cram_close_node(cx->cn);
+
+	if (rc)
+		dev_warn_ratelimited(&region->dev,
+				     "node %d is in use: write offline to its cram/state first\n",
+				     cx->nid);
+	return rc;
+}
+
+/* ----------------------------------------------------------- the memory -- */
+
+/*
+ * Nodes whose memory blocks stay online: the engine has pages there. Not part
+ * of any object that goes, because the node can stay when the driver went.
+ */
+static nodemask_t cxl_cram_nodes;
+
+static int cxl_cram_offline(int nid, unsigned long start_pfn, unsigned long nr_pages)
+{
+	return node_isset(nid, cxl_cram_nodes) ? -EBUSY : 0;
+}
+
+static const struct private_node_ops cxl_cram_memory_ops = {
+	.offline = cxl_cram_offline,
+};
+
+static int cxl_cram_add_memory(struct cxl_cram *cx)
+{
+	struct device *dev = &cx->region->dev;
+	u64 block = memory_block_size_bytes();
+	int rc;
+
+	cx->memory.start = ALIGN(cx->region->hpa_range.start, block);
+	cx->memory.end = ALIGN_DOWN(cx->region->hpa_range.end + 1, block) - 1;
+	if (cx->memory.end + 1 <= cx->memory.start)
+		return dev_err_probe(dev, -EINVAL,
+				     "%pra is less than a memory block of %llu MiB\n",
+				     &cx->region->hpa_range, block >> 20);
+
+	cx->nid = phys_to_target_node(cx->memory.start);
+	if (cx->nid == NUMA_NO_NODE)
+		cx->nid = memory_add_physaddr_to_nid(cx->memory.start);
+
+	rc = add_private_memory(cx->nid, &cx->memory, 1, "cxl_cram",
+				&cxl_cram_memory_ops);
+	if (rc)
+		return dev_err_probe(dev, rc,
+				     "cannot make a private node of node %d%s\n",
+				     cx->nid,
+				     rc == -EBUSY ? ": it has memory" :
+				     rc == -EEXIST ? ": it is one already" : "");
+	return 0;
+}
+
+/*
+ * The memory stays with the kernel, and so does the text of the ops that guard
+ * it. Nothing else of the driver is referenced any more. As in dax/kmem.c, this
+ * lasts until the next boot.
+ */
+static void cxl_cram_leak_memory(struct cxl_cram *cx, const char *why, int rc)
+{
+	dev_warn(&cx->region->dev, "node %d stays until reboot, %s: %d\n",
+		 cx->nid, why, rc);
+	cxl_cram_region_set_stuck(cx->region);
+	__module_get(THIS_MODULE);
+}
+
+/* Offlining gives up on any signal, but unbinding is not restarted */
+static int cxl_cram_remove_memory(struct cxl_cram *cx)
+{
+	sigset_t fatal_only, before;
+	int rc;
+
+	siginitsetinv(&fatal_only, sigmask(SIGKILL));
+	sigprocmask(SIG_SETMASK, &fatal_only, &before);
+	rc = remove_private_memory(cx->nid);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+
+	if (rc)
+		cxl_cram_leak_memory(cx, "its memory cannot be removed", rc);
+	return rc;
+}
+
+/* ------------------------------------------------------ bind and unbind -- */
+
+static const u16 cxl_cram_opcodes[] = {
+	CXL_CRAM_OP_GET_CAPS,
+	CXL_CRAM_OP_GET_CAPACITY,
+	CXL_CRAM_OP_GET_WATERMARKS,
+	CXL_CRAM_OP_SET_WATERMARKS,
+	CXL_CRAM_OP_GET_HOT_PAGES,
+	CXL_CRAM_OP_MEDIA_OPERATIONS,
+};
+
+static void cxl_cram_disown(void *_d)
+{
+	struct cxl_cram_dev *d = _d;
+
+	cxl_disown_opcodes(&d->mds->cxlds.cxl_mbox, &d->owner);
+}
+
+/* Two nodes would count on the same cells, so a device is in one region */
+static int cxl_cram_own(struct cxl_cram_dev *d)
+{
+	struct device *dev = &d->cx->region->dev;
+	int rc;
+
+	d->owner.opcodes = cxl_cram_opcodes;
+	d->owner.nr_opcodes = ARRAY_SIZE(cxl_cram_opcodes);
+	rc = cxl_own_opcodes(&d->mds->cxlds.cxl_mbox, &d->owner);
+	if (rc)
+		return dev_err_probe(dev, rc, "%s: is in use by another region\n",
+				     dev_name(&d->cxlmd->dev));
+	return devm_add_action_or_reset(dev, cxl_cram_disown, d);
+}
+
+/* What is wrong with these capabilities? NULL when nothing is. */
+static const char *cxl_cram_bad_caps(const struct cxl_cram_caps *caps,
+				     const struct range *dpa)
+{
+	if (le32_to_cpu(caps->block_bytes) != CXL_CRAM_BLOCK)
+		return "its block is not 4096 bytes";
+	if (le32_to_cpu(caps->cells_per_page) < CXL_CRAM_BLOCK)
+		return "an incompressible page takes less than a page of cells";
+	if (le64_to_cpu(caps->physical_bytes) < le32_to_cpu(caps->cells_per_page))
+		return "its cells do not hold one page";
+	if (le64_to_cpu(caps->logical_bytes) <= dpa->end)
+		return "its logical size is less than what the region maps";
+	if (!le16_to_cpu(caps->max_ranges))
+		return "it cannot zero a range";
+	if (le16_to_cpu(caps->max_answer_ms) > CXL_CRAM_PATIENCE_MS)
+		return "its answers take longer than the mailbox waits";
+	return NULL;
+}
+
+static int cxl_cram_get_caps(struct cxl_cram_dev *d, const struct range *dpa)
+{
+	struct device *dev = &d->cx->region->dev;
+	struct cxl_cram_caps caps;
+	size_t payload = d->mds->cxlds.cxl_mbox.payload_size;
+	const char *bad;
+	int rc;
+
+	rc = cxl_cram_send(d, CXL_CRAM_OP_GET_CAPS, NULL, 0, &caps, sizeof(caps));
+	if (rc)
+		return dev_err_probe(dev, rc, "%s: does not tell its capabilities\n",
+				     dev_name(&d->cxlmd->dev));
+
+	bad = cxl_cram_bad_caps(&caps, dpa);
+	if (bad)
+		return dev_err_probe(dev, -EPROTO, "%s: refused: %s\n",
+				     dev_name(&d->cxlmd->dev), bad);
+
+	d->physical = le64_to_cpu(caps.physical_bytes);
+	d->reset_count = le64_to_cpu(caps.reset_count);
+	d->max_ranges = min3(CXL_CRAM_MAX_RANGES, le16_to_cpu(caps.max_ranges),
+			     (payload - sizeof(*d->op)) / sizeof(d->op->ranges[0]));
+	d->op = devm_kzalloc(dev, struct_size(d->op, ranges, d->max_ranges),
+			     GFP_KERNEL);
+	if (!d->op)
+		return -ENOMEM;
+
+	d->cx->cells_per_page = max(d->cx->cells_per_page,
+				    le32_to_cpu(caps.cells_per_page));
+	return 0;
+}
+
+/*
+ * From here on the device is ours, and what the region maps of it holds no
+ * cells, whoever had it before.
+ */
+static int cxl_cram_setup_dev(struct cxl_cram *cx, int pos)
+{
+	const struct cxl_cram_endpoint *ep = &cx->region->endpoints[pos];
+	struct cxl_cram_dev *d = &cx->devs[pos];
+	int rc;
+
+	d->cx = cx;
+	d->cxlmd = ep->cxlmd;
+	d->mds = to_cxl_memdev_state(ep->cxlmd->cxlds);
+	d->listener.id = (uuid_t)CXL_CRAM_EVENT_UUID;
+	d->listener.notify = cxl_cram_notify;
+
+	rc = cxl_cram_own(d);
+	if (rc)
+		return rc;
+	rc = cxl_cram_get_caps(d, &ep->dpa);
+	if (rc)
+		return rc;
+
+	rc = cxl_cram_zero(d, &ep->dpa) ?: cxl_cram_zero_flush(d);
+	if (rc)
+		return dev_err_probe(&cx->region->dev, rc,
+				     "%s: cannot zero its memory\n",
+				     dev_name(&d->cxlmd->dev));
+	cxl_cram_set_watermarks(d);
+	return 0;
+}
+
+static int cxl_cram_register(struct cxl_cram *cx)
+{
+	struct cram_node_desc desc = {
+		.ops = &cxl_cram_node_ops,
+		.cells_per_page = cx->cells_per_page * (PAGE_SIZE / CXL_CRAM_BLOCK),
+		.priv = cx,
+	};
+	int rc;
+
+	cx->name = kstrdup(dev_name(&cx->region->dev), GFP_KERNEL);
+	if (!cx->name)
+		return -ENOMEM;
+
+	desc.name = cx->name;
+	cx->cn = cram_register_node(cx->nid, &desc);
+	rc = PTR_ERR_OR_ZERO(cx->cn);
+	if (rc) {
+		kfree(cx->name);
+		return dev_err_probe(&cx->region->dev, rc,
+				     "cannot register node %d\n", cx->nid);
+	}
+	node_set(cx->nid, cxl_cram_nodes);
+	return 0;
+}
+
+static int cxl_cram_probe(struct device *dev)
+{
+	struct cxl_cram_region *region = to_cxl_cram_region(dev);
+	struct cxl_cram_dev *d;
+	struct cxl_cram *cx;
+	u64 physical = 0;
+	int rc;
+
+	if (cxl_cram_region_stuck(region))
+		return dev_err_probe(dev, -EBUSY,
+				     "memory from before is still in use, until reboot\n");
+
+	cx = devm_kzalloc(dev, struct_size(cx, devs, region->ways), GFP_KERNEL);
+	if (!cx)
+		return -ENOMEM;
+	cx->region = region;
+	dev_set_drvdata(dev, cx);
+
+	for (int i = 0; i < region->ways; i++) {
+		rc = cxl_cram_setup_dev(cx, i);
+		if (rc)
+			return rc;
+		physical += cx->devs[i].physical;
+	}
+
+	rc = cxl_cram_add_memory(cx);
+	if (rc)
+		return rc;
+
+	rc = cxl_cram_register(cx);
+	if (rc) {
+		cxl_cram_remove_memory(cx);
+		return rc;
+	}
+
+	for_each_cram_dev(d, cx)
+		cxl_event_listen(d->mds, &d->listener);
+	cxl_cram_region_set_close(region, cxl_cram_close);
+
+	dev_info(dev, "node %d: %llu MiB with %llu MiB of cells\n", cx->nid,
+		 range_len(&cx->memory) >> 20, physical >> 20);
+	return 0;
+}
+
+/*
+ * Is what was stored still there? A mailbox that does not answer says nothing
+ * about the memory, which can be read without: only absence and a reset count.
+ */
+static bool cxl_cram_content_lost(struct cxl_cram *cx)
+{
+	struct cxl_cram_capacity cap;
+	struct cxl_cram_dev *d;
+
+	for_each_cram_dev(d, cx) {
+		struct device *dev = d->mds->cxlds.dev;
+
+		if (dev_is_pci(dev) && !pci_device_is_present(to_pci_dev(dev)))
+			return true;
+		if (!cxl_cram_get_capacity(d, &cap) &&
+		    le64_to_cpu(cap.reset_count) != d->reset_count)
+			return true;
+	}
+	return READ_ONCE(cx->content_lost);
+}
+
+/*
+ * By sysfs, by the removal of the module, because the region or a device goes,
+ * orderly or by surprise. Cannot be refused, so it takes a bounded time: what
+ * cannot be moved off by then stays readable for as long as the device is.
+ */
+static void cxl_cram_remove(struct device *dev)
+{
+	struct cxl_cram *cx = dev_get_drvdata(dev);
+	struct cxl_cram_dev *d;
+	bool lost;
+	int rc;
+
+	cxl_cram_region_set_close(cx->region, NULL);
+	for_each_cram_dev(d, cx)
+		cxl_event_unlisten(d->mds, &d->listener);
+
+	lost = cxl_cram_content_lost(cx);
+	if (lost)
+		dev_err(dev, "node %d: a device is gone, and what was stored there\n",
+			cx->nid);
+
+	rc = cram_force_unregister_node(cx->cn, lost);
+	if (rc) {
+		/* The name is the engine's now */
+		cxl_cram_leak_memory(cx, "its pages are in use", rc);
+		return;
+	}
+
+	kfree(cx->name);
+	node_clear(cx->nid, cxl_cram_nodes);
+	cxl_cram_remove_memory(cx);
+}
+
+static struct cxl_driver cxl_cram_driver = {
+	.name = "cxl_cram",
+	.probe = cxl_cram_probe,
+	.remove = cxl_cram_remove,
+	.id = CXL_DEVICE_CRAM_REGION,
+	.drv = {
+		/* Adding memory takes a while, and whoever commits holds locks */
+		.probe_type = PROBE_PREFER_ASYNCHRONOUS,
+	},
+};
+
+module_cxl_driver(cxl_cram_driver);
+
+MODULE_ALIAS_CXL(CXL_DEVICE_CRAM_REGION);
+MODULE_DESCRIPTION("CXL: memory devices with inline compression");
+MODULE_LICENSE("GPL");
+MODULE_IMPORT_NS("CXL");
