@@ -1,0 +1,13 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# The engine on the emulated device, see tests/selftests/cram_device.c.
+cd "$(dirname "$0")" || exit 1
+. ./lib-cxl.sh
+
+cxl_devices 1 && region=$(cxl_region_make 1 4096 mem0) && cxl_region_bind "$region" &&
+	cxl_node_wait 10000 > /dev/null || {
+	echo "Bail out! no cram node"
+	exit 1
+}
+exec ./cram_device
