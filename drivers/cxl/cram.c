@@ -348,7 +348,9 @@ static int cxl_cram_add_memory(struct cxl_cram *cx)
 				     "cannot make a private node of node %d%s\n",
 				     cx->nid,
 				     rc == -EBUSY ? ": it has memory" :
-				     rc == -EEXIST ? ": it is one already" : "");
+				     rc == -EEXIST ? ": it is one already" :
+				     rc == -EINVAL ? ": it has CPUs, or firmware gives the window none" :
+				     "");
 	return 0;
 }
 

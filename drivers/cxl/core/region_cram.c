@@ -209,12 +209,11 @@ static struct lock_class_key cxl_cram_region_key;
 static void cxl_cram_set_endpoint(struct cxl_cram_endpoint *ep,
 				  struct cxl_endpoint_decoder *cxled)
 {
+	lockdep_assert_held(&cxl_rwsem.dpa);
 	ep->cxlmd = cxled_to_memdev(cxled);
 	get_device(&ep->cxlmd->dev);
-	ep->dpa = (struct range) {
-		.start = cxl_dpa_resource_start(cxled),
-		.end = cxl_dpa_resource_start(cxled) + cxl_dpa_size(cxled) - 1,
-	};
+	ep->dpa.start = cxled->dpa_res->start;
+	ep->dpa.end = cxled->dpa_res->end;
 }
 
 /* NULL for a region of ordinary memory */

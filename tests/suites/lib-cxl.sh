@@ -1,0 +1,119 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# Shell functions for guest scripts with DEVICE=cxl, sourced: make a region of
+# the emulated devices as an administrator would, by sysfs alone.
+#
+#   cxl_region_make WAYS GRANULARITY MEMDEV...   prints the name of the region,
+#                                                committed, nothing bound to it
+#   cxl_region_bind REGION, cxl_region_drop REGION
+#   cxl_node_wait MS                             prints the number of the node
+#   cxl_node_gone MS
+#
+# shellcheck shell=sh
+# shellcheck disable=SC2034
+
+CXL=/sys/bus/cxl/devices
+CXL_ROOT=$CXL/decoder0.0
+
+# cxl_decoder MEMDEV: the first endpoint decoder of a device
+cxl_decoder() {
+	for e in "$CXL"/endpoint*; do
+		if [ "$(readlink -f "$e/uport")" = "$(readlink -f "$CXL/$1")" ]; then
+			for d in "$e"/decoder*.0; do
+				echo "${d##*/}"
+				return 0
+			done
+		fi
+	done
+	return 1
+}
+
+# cxl_devices N: wait until N memory devices are ready
+cxl_devices() {
+	for i in $(seq 100); do
+		[ "$(find "$CXL/" -name 'endpoint*' | wc -l)" -lt "$1" ] || return 0
+		sleep 0.1
+	done
+	return 1
+}
+
+# All memory of the devices, in this order
+cxl_region_make() {
+	ways=$1 granularity=$2
+	shift 2
+	region=$(cat "$CXL_ROOT/create_ram_region") || return
+	echo "$region" > "$CXL_ROOT/create_ram_region" || return
+	echo "$granularity" > "$CXL/$region/interleave_granularity" || return
+	echo "$ways" > "$CXL/$region/interleave_ways" || return
+	size=0
+	for m; do
+		bytes=$(($(cat "$CXL/$m/ram/size")))
+		decoder=$(cxl_decoder "$m") || return
+		echo ram > "$CXL/$decoder/mode" || return
+		echo "$bytes" > "$CXL/$decoder/dpa_size" || return
+		size=$((size + bytes))
+	done
+	echo "$size" > "$CXL/$region/size" || return
+	i=0
+	for m; do
+		cxl_decoder "$m" > "$CXL/$region/target$i" || return
+		i=$((i + 1))
+	done
+	echo 1 > "$CXL/$region/commit" || return
+	echo "$region"
+}
+
+cxl_region_bind() {
+	echo "$1" > /sys/bus/cxl/drivers/cxl_region/bind
+}
+
+# cxl_region_drop REGION MEMDEV...: the region, and the devices' share in it
+cxl_region_drop() {
+	region=$1
+	shift
+	echo "$region" > "$CXL_ROOT/delete_region" || return
+	for m; do
+		echo 0 > "$CXL/$(cxl_decoder "$m")/dpa_size" || return
+	done
+}
+
+# The number of the first cram node
+cxl_node() {
+	for dir in /sys/devices/system/node/node*/cram; do
+		[ -e "$dir/state" ] || return 1
+		dir=${dir%/cram}
+		echo "${dir##*node}"
+		return 0
+	done
+}
+
+cxl_node_wait() {
+	for i in $(seq $(($1 / 50))); do
+		if nid=$(cxl_node) && [ "$(cat "/sys/devices/system/node/node$nid/cram/state")" = open ]; then
+			echo "$nid"
+			return 0
+		fi
+		sleep 0.05
+	done
+	return 1
+}
+
+cxl_node_gone() {
+	for i in $(seq $(($1 / 50))); do
+		[ "$(cat /sys/devices/system/node/has_private_memory)" ] || return 0
+		sleep 0.05
+	done
+	return 1
+}
+
+# cxl_query DEVICE FIELD: of what the emulator knows
+cxl_query() {
+	./qmp "{\"execute\": \"cxl-cram-query\", \"arguments\": {\"path\": \"$1\"}}" |
+		sed -n "s/.*\"$2\": \([0-9a-z]*\).*/\1/p"
+}
+
+# cxl_fault DEVICE "SETTINGS"
+cxl_fault() {
+	./qmp "{\"execute\": \"cxl-cram-set-fault\", \"arguments\": {\"path\": \"$1\", $2}}" > /dev/null
+}
