@@ -92,6 +92,7 @@ int cram_take_reading(struct cram_node *cn)
 	if (cn->gone)
 		return -ENODEV;
 	start = jiffies;
+	WRITE_ONCE(cn->reading_start, start);
 	done0 = atomic64_read(&cn->done);
 	/* Pairs with cram_done(): what it counted, the device has */
 	smp_mb();
@@ -277,12 +278,42 @@ void cram_node_changed(struct cram_node *cn)
 }
 EXPORT_SYMBOL_GPL(cram_node_changed);
 
+/* When the device is to be asked again: a third of a lease after it was asked */
+static unsigned long cram_next_reading(struct cram_node *cn)
+{
+	return READ_ONCE(cn->reading_start) +
+	       msecs_to_jiffies(READ_ONCE(cn->lease_ms)) / 3;
+}
+
+/**
+ * cram_reading_due - is it time to renew the lease?
+ * @cn: the node
+ *
+ * Context: any.
+ */
+bool cram_reading_due(struct cram_node *cn)
+{
+	return time_after_eq(jiffies, cram_next_reading(cn));
+}
+
+/* Until then, or until somebody was refused */
+static void cram_wait_for_reading(struct cram_node *cn)
+{
+	long left = cram_next_reading(cn) - jiffies;
+
+	if (left > 0)
+		wait_event_interruptible_timeout(cn->wait,
+						 READ_ONCE(cn->early) || kthread_should_stop(),
+						 left);
+}
+
 /**
  * cramd - the thread of a node: renews the lease and trims
  * @data: the node
  *
- * Reads at a third of the lease, so that two answers may fail, and earlier
- * when somebody was refused.
+ * Reads at a third of the lease, counted as the lease is from the start of the
+ * last reading, so that a slow answer or two that fail do not end it. Earlier
+ * when somebody was refused. Trimming is what it does in between.
  */
 int cramd(void *data)
 {
@@ -290,7 +321,6 @@ int cramd(void *data)
 
 	while (!kthread_should_stop()) {
 		WRITE_ONCE(cn->early, false);
-		cram_trim(cn);
 		if (!cram_take_reading(cn)) {
 			if (xchg(&cn->content_lost, false))
 				cram_kill_residents(cn);
@@ -299,11 +329,12 @@ int cramd(void *data)
 		cram_reading_ended();
 		if (READ_ONCE(cn->reap))
 			cram_reap(cn);
+		/* What that frees is room only after another reading */
+		if (cram_trim(cn, false))
+			WRITE_ONCE(cn->early, true);
 
 		schedule_timeout_idle(msecs_to_jiffies(CRAM_EARLY_MS));
-		wait_event_interruptible_timeout(cn->wait,
-						 READ_ONCE(cn->early) || kthread_should_stop(),
-						 msecs_to_jiffies(READ_ONCE(cn->lease_ms)) / 3);
+		cram_wait_for_reading(cn);
 	}
 	return 0;
 }

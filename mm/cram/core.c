@@ -423,7 +423,7 @@ static void cram_node_remove(struct cram_node *cn)
 {
 	kthread_stop(cn->cramd);
 	cn->trim_skip = 0;
-	while (!cn->gone && atomic_long_read(&cn->freed) && cram_trim(cn))
+	while (!cn->gone && atomic_long_read(&cn->freed) && cram_trim(cn, true))
 		cond_resched();
 
 	cram_node_sysfs_remove(cn);

@@ -86,6 +86,7 @@ enum cram_node_state {
  * @limit: @begun may not pass this; the one word in which the last reading
  *	reaches the admission, see cram_take_reading()
  * @lease_end: in jiffies; later the last reading is not believed any more
+ * @reading_start: when the device was asked last, in jiffies
  * @lease_ms: for how long a reading is believed, counted from its start
  * @reserve: bytes of cells that admission leaves free
  * @low: below so many bytes of free cells the node is low; 0: never
@@ -128,6 +129,7 @@ struct cram_node {
 	atomic64_t done;
 	u64 limit;
 	unsigned long lease_end;
+	unsigned long reading_start;
 	unsigned int lease_ms;
 	u64 reserve;
 	u64 low;
@@ -195,6 +197,7 @@ bool cram_has_room(struct cram_node *cn, unsigned long nr);
 void cram_write_back(struct cram_node *cn, unsigned long pfn);
 void cram_done(struct cram_node *cn);
 void cram_want_reading(struct cram_node *cn);
+bool cram_reading_due(struct cram_node *cn);
 int cramd(void *data);
 
 /* Is the last reading still to be believed? */
@@ -220,7 +223,7 @@ void cram_slot_freed(struct cram_node *cn, unsigned long pfn);
 void cram_kill_residents(struct cram_node *cn);
 
 /* trim.c */
-unsigned long cram_trim(struct cram_node *cn);
+unsigned long cram_trim(struct cram_node *cn, bool whole);
 
 /* demote.c */
 void cram_reading_ended(void);

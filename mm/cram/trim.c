@@ -158,11 +158,13 @@ static unsigned long cram_put_back(struct cram_node *cn, struct zone *zone,
 /**
  * cram_trim - walk the slots once and trim what was freed
  * @cn: the node
+ * @whole: the whole walk; else end, and go on with the next call, when the
+ *	lease is to be renewed
  *
  * Context: the node's thread, or unregistration after it has stopped.
  * Return: number of freed pages that went back to the device.
  */
-unsigned long cram_trim(struct cram_node *cn)
+unsigned long cram_trim(struct cram_node *cn, bool whole)
 {
 	struct zone *zone = &NODE_DATA(cn->nid)->node_zones[ZONE_MOVABLE];
 	unsigned long scanned, total = 0;
@@ -193,11 +195,12 @@ unsigned long cram_trim(struct cram_node *cn)
 				break;
 			total += pages;
 		}
-		if (!atomic_long_read(&cn->freed))
+		if (!atomic_long_read(&cn->freed) ||
+		    (!whole && cram_reading_due(cn)))
 			break;
 		cond_resched();
 	}
-	if (!total)
+	if (!total && scanned >= cn->nr_slots)
 		cn->trim_skip = CRAM_TRIM_SKIP;
 	return total;
 }
