@@ -1413,6 +1413,9 @@ static void cram_wipe_again(void *opaque)
     uint64_t generation = s->generation;
 
     object_ref(OBJECT(s));
+    if (PCI_DEVICE(s)->enabled) {
+        s->powered = true;
+    }
     if (cram_scan(s) && generation == s->generation) {
         int i;
 
@@ -1434,8 +1437,12 @@ static void cram_reset(DeviceState *dev)
     timer_del(s->answer_timer);
     s->generation++;
     s->stuck = false;
-    /* Counted since power-on; a slot resets when its power goes and comes */
-    if (!PCI_DEVICE(dev)->enabled) {
+    /*
+     * Counted since power-on. A device that is plugged in is reset before that,
+     * and once more when its slot gets power, unless the slot had it before: then
+     * cram_wipe_again() sees that it has.
+     */
+    if (!dev->realized || !PCI_DEVICE(dev)->enabled) {
         s->powered = false;
         s->reset_count = 0;
     } else if (s->powered) {
