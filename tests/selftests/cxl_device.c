@@ -981,6 +981,23 @@ static int reads_poison(uint64_t dpa)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+/* The kernel reads it for a process: that one ends or gets an error, no more. */
+static bool kernel_survives(uint64_t dpa)
+{
+	int status, fd[2];
+	pid_t pid;
+
+	if (pipe(fd))
+		return false;
+	pid = fork();
+	if (!pid)
+		_exit(write(fd[1], mem + dpa, 8) < 0);
+	waitpid(pid, &status, 0);
+	close(fd[0]);
+	close(fd[1]);
+	return WIFSIGNALED(status) ? WTERMSIG(status) == SIGBUS : WEXITSTATUS(status) == 1;
+}
+
 static uint64_t poison_entries(uint64_t start, uint64_t length)
 {
 	uint64_t in[2] = { start, length / LINE };
@@ -1043,6 +1060,8 @@ static void test_poison(void)
 	}
 	for (int i = 0; i < 3; i++)
 		tap_ok(reads_poison(dpa) == 1, "reading it: SIGBUS (%d)", i);
+	tap_ok(kernel_survives(dpa), "a system call that reads it fails");
+	tap_ok(!kernel_survives(dpa - LINE), "one that reads the line beside it does not");
 	tap_ok(!reads_poison(dpa - LINE) && !reads_poison(dpa + LINE), "not the lines beside it");
 	tap_ok(waitpid(other, &status, 0) == other && WIFEXITED(status) && !WEXITSTATUS(status),
 	       "another process goes on reading the same page");
