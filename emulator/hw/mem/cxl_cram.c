@@ -1,22 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * CXL memory device with inline compression
  *
- * A type 3 device that shows more memory than it has cells for. The interface is
- * that of Documentation/driver-api/cxl/cram-device.rst in the cram repository;
- * this file implements it and must not do more for a host than that page says.
+ * A type 3 device that shows more memory than it has cells for. The interface
+ * is that of Documentation/driver-api/cxl/cram-device.rst in the cram
+ * repository; this file implements it and must not do more for a host than
+ * that page says.
  *
- * Content lives in the volatile memdev, as plain as in any type 3 device. What is
- * emulated is the books: how many bytes of cells the content of each page would
- * hold. Two ways to keep them:
+ * Content lives in the volatile memdev, as plain as in any type 3 device. What
+ * is emulated is the books: how many bytes of cells the content of each page
+ * would hold. Two ways to keep them:
  *
- * - Fast (exact=off): a committed decoder without interleaving aliases the memdev
- *   into the fixed window, and stores are found afterwards by dirty logging.
- *   Nothing can be refused then; what did not fit is counted.
+ * - Fast (exact=off): a committed decoder without interleaving aliases the
+ *   memdev into the fixed window, and stores are found afterwards by dirty
+ *   logging. Nothing can be refused then; what did not fit is counted.
  * - Exact (exact=on): every access traps. A store that finds no cell is dropped
  *   and poisons its line.
  *
- * In both, a page that was stored to is pending until a thread has compressed it,
- * and a pending page counts at its worst.
+ * In both, a page that was stored to is pending until a thread has compressed
+ * it, and a pending page counts at its worst.
  *
  * Locks: the big lock serializes everything that the guest or a monitor asks
  * for. @lock protects the books; the compressing thread takes only that one.
@@ -26,28 +28,26 @@
  *
  * - A store through the alias by a vCPU sets the page's dirty bit before it
  *   stores, or finds in its TLB that the bit has been set since the last
- *   snapshot. Stores by devices set the bit when they are done, before the device
- *   tells anybody.
- * - cram_scan() takes a snapshot, which clears the bits, makes every TLB notice,
- *   and then waits until each vCPU has ended the translation block that it is in.
- *   A vCPU that set the bit before the snapshot and had not stored yet has stored
- *   by then. Only after that are the pages of the snapshot made pending, and
- *   content that is read later has the store.
+ *   snapshot. Stores by devices set the bit when they are done, before the
+ *   device tells anybody.
+ * - cram_scan() takes a snapshot, which clears the bits, makes every TLB
+ *   notice, and then waits until each vCPU has ended the translation block
+ *   that it is in. A vCPU that set the bit before the snapshot and had not
+ *   stored yet has stored by then. Only after that are the pages of the
+ *   snapshot made pending, and content that is read later has the store.
  * - The thread reads a page that is pending. A store that it does not see, or
- *   half, sets the dirty bit again, and the page is pending again from the next
- *   scan on; one that a scan reports while the page is being compressed makes the
- *   thread throw its result away (@redirtied).
+ *   half, sets the dirty bit again, and the page is pending again from the
+ *   next scan on; one that a scan reports while the page is being compressed
+ *   makes the thread throw its result away (@redirtied).
  * - Get Capacity is executed after a scan that began when the doorbell was
- *   set. So a store before the doorbell is in a page that is pending, or that was
- *   read after the store.
+ *   set. So a store before the doorbell is in a page that is pending, or that
+ *   was read after the store.
  *
- * The wait for the vCPUs gives up the big lock, which must not happen inside an
- * MMIO handler: accesses of other vCPUs to the same device would fail meanwhile.
- * So commands that need a scan are latched by the doorbell and executed in a
- * bottom half. Whatever was true before a scan has to be looked at again after
- * it: the device may have been reset or unplugged.
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
+ * The wait for the vCPUs gives up the big lock, which must not happen inside
+ * an MMIO handler: accesses of other vCPUs to the same device would fail
+ * meanwhile. So commands that need a scan are latched by the doorbell and
+ * executed in a bottom half. Whatever was true before a scan has to be looked
+ * at again after it: the device may have been reset or unplugged.
  */
 
 #include "qemu/osdep.h"
@@ -104,8 +104,9 @@ enum {
 #define CRAM_HOT_READS      4096
 
 /*
- * Milliseconds between two looks at the dirty bits: soon after stores, and rarely
- * when there are none. Nothing depends on them: answers look for themselves.
+ * Milliseconds between two looks at the dirty bits: soon after stores, and
+ * rarely when there are none. Nothing depends on them: answers look for
+ * themselves.
  */
 #define CRAM_SCAN_BUSY      20
 #define CRAM_SCAN_IDLE      320
@@ -309,8 +310,8 @@ static void cram_page_pend(CXLCramDev *s, uint64_t page)
 
 /*
  * What the page holds is known now. Pages that are pending do not count against
- * it, because what they held is no longer known to be held: nobody is blamed for
- * cells that may be free.
+ * it, because what they held is no longer known to be held: nobody is blamed
+ * for cells that may be free.
  */
 static void cram_page_settle(CXLCramDev *s, uint64_t page, uint16_t cells)
 {
@@ -434,9 +435,9 @@ static void cram_event(CXLCramDev *s, uint8_t kind, uint64_t physical_free,
 }
 
 /*
- * Compare the books with the watermarks. Below one when even without the pending
- * pages too little is free, above it again when enough is free at their worst:
- * both are certain, whatever those pages will turn out to hold.
+ * Compare the books with the watermarks. Below one when even without the
+ * pending pages too little is free, above it again when enough is free at
+ * their worst: both are certain, whatever those pages will turn out to hold.
  */
 static void cram_check(void *opaque)
 {
@@ -609,8 +610,8 @@ static const MemoryRegionOps cram_trap_ops = {
 };
 
 /*
- * A page with poison must trap where the rest is mapped. Traps are used again and
- * only freed with the device: a vCPU may still be in one that was removed.
+ * A page with poison must trap where the rest is mapped. Traps are used again
+ * and only freed with the device: a vCPU may still be in one that was removed.
  */
 static void cram_trap_add(CXLCramDev *s, uint64_t page)
 {
@@ -675,8 +676,9 @@ static uint64_t cram_decoder_reg64(CXLCramDev *s, int lo, int hi, int which)
 }
 
 /*
- * Map what the committed decoders say. Anything interleaved, or behind a decoder
- * of a host bridge or a switch, keeps trapping: slower, and just as correct.
+ * Map what the committed decoders say. Anything interleaved, or behind a
+ * decoder of a host bridge or a switch, keeps trapping: slower, and just as
+ * correct.
  */
 static void cram_hdm_changed(CXLType3Dev *ct3d)
 {
@@ -908,9 +910,9 @@ static void cram_settle_all(CXLCramDev *s, CramScratch *scratch)
 }
 
 /*
- * Store into one page, seeing to it that the cells suffice. As long as they do at
- * the worst, nothing has to be compressed; then the pages whose content is not
- * known; then this one, with the store in it.
+ * Store into one page, seeing to it that the cells suffice. As long as they do
+ * at the worst, nothing has to be compressed; then the pages whose content is
+ * not known; then this one, with the store in it.
  */
 static bool cram_store_exact(CXLCramDev *s, uint64_t dpa, const void *data,
                              unsigned size)
@@ -1403,9 +1405,10 @@ static void cram_poison_reset(CXLCramDev *s)
 }
 
 /*
- * A vCPU may have been in the middle of a store when the device was reset, after
- * its dirty bit was set and before it was cleared. All are done with that after a
- * snapshot; what they left is dropped, unless the host uses the device again.
+ * A vCPU may have been in the middle of a store when the device was reset,
+ * after its dirty bit was set and before it was cleared. All are done with
+ * that after a snapshot; what they left is dropped, unless the host uses the
+ * device again.
  */
 static void cram_wipe_again(void *opaque)
 {
@@ -1413,6 +1416,9 @@ static void cram_wipe_again(void *opaque)
     uint64_t generation = s->generation;
 
     object_ref(OBJECT(s));
+    if (PCI_DEVICE(s)->enabled) {
+        s->powered = true;
+    }
     if (cram_scan(s) && generation == s->generation) {
         int i;
 
@@ -1434,8 +1440,12 @@ static void cram_reset(DeviceState *dev)
     timer_del(s->answer_timer);
     s->generation++;
     s->stuck = false;
-    /* Counted since power-on; a slot resets when its power goes and comes */
-    if (!PCI_DEVICE(dev)->enabled) {
+    /*
+     * Counted since power-on. A device that is plugged in is reset before that,
+     * and once more when its slot gets power, unless the slot had it before:
+     * then cram_wipe_again() sees that it has.
+     */
+    if (!dev->realized || !PCI_DEVICE(dev)->enabled) {
         s->powered = false;
         s->reset_count = 0;
     } else if (s->powered) {
