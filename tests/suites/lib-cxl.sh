@@ -4,6 +4,8 @@
 # Shell functions for guest scripts with DEVICE=cxl, sourced: make a region of
 # the emulated devices as an administrator would, by sysfs alone.
 #
+#   cxl_memdevs                                  prints the memory devices in the
+#                                                order of the emulator, cram0 first
 #   cxl_region_make WAYS GRANULARITY MEMDEV...   prints the name of the region,
 #                                                committed, nothing bound to it
 #   cxl_region_bind REGION, cxl_region_drop REGION
@@ -31,11 +33,18 @@ cxl_decoder() {
 
 # cxl_devices N: wait until N memory devices are ready
 cxl_devices() {
-	for i in $(seq 100); do
+	for _ in $(seq 100); do
 		[ "$(find "$CXL/" -name 'endpoint*' | wc -l)" -lt "$1" ] || return 0
 		sleep 0.1
 	done
 	return 1
+}
+
+# Names depend on who was probed first, serial numbers do not.
+cxl_memdevs() {
+	for m in "$CXL"/mem*; do
+		echo "$(cat "$m/serial") ${m##*/}"
+	done | sort | cut -d' ' -f2
 }
 
 # All memory of the devices, in this order
@@ -89,7 +98,7 @@ cxl_node() {
 }
 
 cxl_node_wait() {
-	for i in $(seq $(($1 / 50))); do
+	for _ in $(seq $(($1 / 50))); do
 		if nid=$(cxl_node) && [ "$(cat "/sys/devices/system/node/node$nid/cram/state")" = open ]; then
 			echo "$nid"
 			return 0
@@ -100,7 +109,7 @@ cxl_node_wait() {
 }
 
 cxl_node_gone() {
-	for i in $(seq $(($1 / 50))); do
+	for _ in $(seq $(($1 / 50))); do
 		[ "$(cat /sys/devices/system/node/has_private_memory)" ] || return 0
 		sleep 0.05
 	done
