@@ -40,8 +40,8 @@
 /* Of one Media Operations command. More does not make it cheaper. */
 #define CXL_CRAM_MAX_RANGES	128
 
-/* Defaults of the watermarks, as a shift of the physical size */
-#define CXL_CRAM_LOW_SHIFT	3
+/* Where the engine has its own watermarks by default, see mm/cram/state.c */
+#define CXL_CRAM_LOW_SHIFT	4
 #define CXL_CRAM_CRITICAL_SHIFT	5
 
 /* The mailbox is given up after this time (CXL_MAILBOX_TIMEOUT_MS in pci.c) */
@@ -82,7 +82,6 @@ struct cxl_cram_dev {
  * struct cxl_cram - a region while it is bound
  * @region: what the core knows about it
  * @cn: the engine's node
- * @name: for the engine's log lines, which it may need for longer than us
  * @nid: the node
  * @memory: of the node, whole memory blocks
  * @cells_per_page: the worst of all devices
@@ -95,7 +94,6 @@ struct cxl_cram_dev {
 struct cxl_cram {
 	struct cxl_cram_region *region;
 	struct cram_node *cn;
-	char *name;
 	int nid;
 	struct range memory;
 	u32 cells_per_page;
@@ -502,24 +500,18 @@ static int cxl_cram_setup_dev(struct cxl_cram *cx, int pos)
 static int cxl_cram_register(struct cxl_cram *cx)
 {
 	struct cram_node_desc desc = {
+		.name = dev_name(&cx->region->dev),
 		.ops = &cxl_cram_node_ops,
 		.cells_per_page = cx->cells_per_page * (PAGE_SIZE / CXL_CRAM_BLOCK),
 		.priv = cx,
 	};
 	int rc;
 
-	cx->name = kstrdup(dev_name(&cx->region->dev), GFP_KERNEL);
-	if (!cx->name)
-		return -ENOMEM;
-
-	desc.name = cx->name;
 	cx->cn = cram_register_node(cx->nid, &desc);
 	rc = PTR_ERR_OR_ZERO(cx->cn);
-	if (rc) {
-		kfree(cx->name);
+	if (rc)
 		return dev_err_probe(&cx->region->dev, rc,
 				     "cannot register node %d\n", cx->nid);
-	}
 	node_set(cx->nid, cxl_cram_nodes);
 	return 0;
 }
@@ -612,12 +604,10 @@ static void cxl_cram_remove(struct device *dev)
 
 	rc = cram_force_unregister_node(cx->cn, lost);
 	if (rc) {
-		/* The name is the engine's now */
 		cxl_cram_leak_memory(cx, "its pages are in use", rc);
 		return;
 	}
 
-	kfree(cx->name);
 	node_clear(cx->nid, cxl_cram_nodes);
 	cxl_cram_remove_memory(cx);
 }

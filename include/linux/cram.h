@@ -72,7 +72,7 @@ struct cram_node_ops {
 
 /**
  * struct cram_node_desc - what a driver says about its node once
- * @name: of the device, for log lines
+ * @name: of the device, for log lines; copied, up to 31 characters
  * @ops: see there
  * @cells_per_page: bytes of cells that one page can take at worst, that is, an
  *	incompressible page with the device's metadata for it

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Looks at the pages of the processes of a cgroup from outside: how many are on
- * the model device, how many bytes of cells they hold there, and which of them
+ * the device, how many bytes of cells they hold there, and which of them
  * have been read in place.
  *
  * usage: probe ratio CGROUP		"resident PAGES sampled PAGES cells BYTES"
@@ -10,8 +10,9 @@
  *        probe accessed FILE		how many of these have been accessed since
  *					and are still where they were
  *
- * /proc/PID/pagemap tells where a page is, debugfs cram_sim/0/cells_of how many
- * cells it holds, and /sys/kernel/mm/page_idle/bitmap whether the processor has
+ * /proc/PID/pagemap tells where a page is, the device how many cells it holds
+ * (debugfs cram_sim/0/cells_of for the model, QEMU's monitor for the emulated
+ * one), and /sys/kernel/mm/page_idle/bitmap whether the processor has
  * set the accessed bit of an entry that maps it.
  */
 #define _GNU_SOURCE
@@ -25,6 +26,8 @@
 #include <unistd.h>
 
 #define SIM		"/sys/kernel/debug/cram_sim/0/"
+#define REGION		"/sys/bus/cxl/devices/region0/"
+#define MONITOR		"/dev/virtio-ports/org.cram.qmp"
 #define IDLE		"/sys/kernel/mm/page_idle/bitmap"
 #define PAGE		4096UL
 #define SAMPLES		4096
@@ -42,12 +45,18 @@ static size_t nr_pages, room;
 
 static unsigned long start_pfn, end_pfn;
 
+static bool is_model(void)
+{
+	return !access(SIM, F_OK);
+}
+
+/* Decimal or with 0x */
 static unsigned long number(const char *path)
 {
 	FILE *f = fopen(path, "re");
 	unsigned long n;
 
-	if (!f || fscanf(f, "%lu", &n) != 1)
+	if (!f || fscanf(f, "%li", &n) != 1)
 		err(1, "%s", path);
 	fclose(f);
 	return n;
@@ -120,8 +129,13 @@ static void find_in_cgroup(const char *cgroup)
 	char path[512];
 	FILE *procs;
 
-	start_pfn = number(SIM "start_pfn");
-	end_pfn = start_pfn + number(SIM "nr_pages");
+	if (is_model()) {
+		start_pfn = number(SIM "start_pfn");
+		end_pfn = start_pfn + number(SIM "nr_pages");
+	} else {
+		start_pfn = number(REGION "resource") / PAGE;
+		end_pfn = start_pfn + number(REGION "size") / PAGE;
+	}
 	snprintf(path, sizeof(path), "%s/cgroup.procs", cgroup);
 	procs = fopen(path, "re");
 	if (!procs)
@@ -131,28 +145,62 @@ static void find_in_cgroup(const char *cgroup)
 	fclose(procs);
 }
 
+static unsigned long long model_cells_of(uint64_t pfn)
+{
+	static int fd = -1;
+	char buf[32];
+	int len = snprintf(buf, sizeof(buf), "%llu", (unsigned long long)pfn);
+
+	if (fd < 0)
+		fd = open(SIM "cells_of", O_RDWR | O_CLOEXEC);
+	if (fd < 0 || write(fd, buf, len) != len || lseek(fd, 0, SEEK_SET))
+		err(1, SIM "cells_of");
+	len = read(fd, buf, sizeof(buf) - 1);
+	if (len <= 0)
+		err(1, SIM "cells_of");
+	buf[len] = '\0';
+	return strtoull(buf, NULL, 10);
+}
+
+/* The emulated device starts at address 0 of the region; not settled: the worst */
+static unsigned long long emulated_cells_of(uint64_t pfn)
+{
+	static FILE *in, *out;
+	char line[4096], id[32];
+	const char *p;
+
+	if (!in) {
+		in = fopen(MONITOR, "re");
+		out = fopen(MONITOR, "we");
+		if (!in || !out)
+			err(1, MONITOR);
+		/* An error when somebody has said that before */
+		fprintf(out, "{\"execute\": \"qmp_capabilities\", \"id\": \"hello\"}\n");
+	}
+	snprintf(id, sizeof(id), "\"id\": \"probe%llu\"", (unsigned long long)pfn);
+	fprintf(out, "{%s, \"execute\": \"cxl-cram-page\", \"arguments\": {\"path\": \"/machine/peripheral/cram0\", \"dpa\": %llu}}\n",
+		id, (unsigned long long)(pfn - start_pfn) * PAGE);
+	fflush(out);
+	do {
+		if (!fgets(line, sizeof(line), in))
+			errx(1, MONITOR ": no answer");
+	} while (!strstr(line, id));
+	if (!strstr(line, "\"return\""))
+		errx(1, MONITOR ": %s", line);
+	p = strstr(line, "\"cells\": ");
+	return p ? strtoull(p + 9, NULL, 10) : PAGE + 64;
+}
+
 static int ratio(const char *cgroup)
 {
-	int fd = open(SIM "cells_of", O_RDWR | O_CLOEXEC);
 	unsigned long long cells = 0;
 	size_t sampled = 0, step;
 
-	if (fd < 0)
-		err(1, SIM "cells_of");
 	find_in_cgroup(cgroup);
 	step = nr_pages / SAMPLES + 1;
 	for (size_t i = 0; i < nr_pages; i += step) {
-		char buf[32];
-		int len = snprintf(buf, sizeof(buf), "%llu",
-				   (unsigned long long)pages[i].pfn);
-
-		if (write(fd, buf, len) != len || lseek(fd, 0, SEEK_SET))
-			err(1, SIM "cells_of");
-		len = read(fd, buf, sizeof(buf) - 1);
-		if (len <= 0)
-			err(1, SIM "cells_of");
-		buf[len] = '\0';
-		cells += strtoull(buf, NULL, 10);
+		cells += is_model() ? model_cells_of(pages[i].pfn) :
+				      emulated_cells_of(pages[i].pfn);
 		sampled++;
 	}
 	printf("resident %zu sampled %zu cells %llu\n", nr_pages, sampled, cells);
