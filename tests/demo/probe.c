@@ -170,8 +170,11 @@ static unsigned long long emulated_cells_of(uint64_t pfn)
 	const char *p;
 
 	if (!in) {
-		in = fopen(MONITOR, "re");
-		out = fopen(MONITOR, "we");
+		/* One at a time may have it open */
+		int fd = open(MONITOR, O_RDWR | O_CLOEXEC);
+
+		in = fd < 0 ? NULL : fdopen(fd, "r");
+		out = fd < 0 ? NULL : fdopen(dup(fd), "w");
 		if (!in || !out)
 			err(1, MONITOR);
 		/* An error when somebody has said that before */
