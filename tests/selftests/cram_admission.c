@@ -160,7 +160,7 @@ static void no_answers(void)
 		fill(data + i * PAGE, CHUNK, SEED + i);
 		pageout(i, CHUNK);
 	}
-	CHECK(WAIT_FOR(10, state_is("lost")));
+	CHECK(WAIT_FOR(SETTLES, state_is("lost")));
 	resident = count_resident(data, nr_pages);
 	refused = stat_of("refuse_state");
 	fill(data, CHUNK, SEED);
@@ -169,10 +169,10 @@ static void no_answers(void)
 	CHECK(stat_of("refuse_state") > refused);
 	CHECK(count_resident(data, nr_pages) <= resident);
 	CHECK_EQ(write_text(SIM "drop", "0"), 0);
-	CHECK(WAIT_FOR(10, state_is("open")));
+	CHECK(WAIT_FOR(SETTLES, state_is("open")));
 	CHECK_EQ(node_number("over_capacity"), 0);
 	CHECK_EQ(count_resident(data, CHUNK), 0);
-	CHECK(WAIT_FOR(10, (pageout(0, CHUNK), count_resident(data, CHUNK) == CHUNK)));
+	CHECK(WAIT_FOR(SETTLES, (pageout(0, CHUNK), count_resident(data, CHUNK) == CHUNK)));
 	CHECK_CONTENT(data, CHUNK, SEED);
 }
 

@@ -158,7 +158,7 @@ static void over(struct herd *herd)
 	CHECK_EQ(device_number("over-capacity"), 0);
 	device_heal();
 	herd_end(herd);
-	CHECK(WAIT_FOR(20, state_is("open")));
+	CHECK(WAIT_FOR(SETTLES, state_is("open")));
 	CHECK_EQ(device_number("over-capacity"), 0);
 	CHECK_EQ(node_number("over_capacity"), 0);
 }
@@ -209,7 +209,7 @@ static void late_1500(void)
 	herd_start(&herd);
 	CHECK(!WAIT_FOR(4, !state_is("lost")));
 	CHECK_EQ(cg_key(&cg_here, "cram.stat", "demote"), 0);
-	CHECK(WAIT_FOR(20, cg_key(&cg_here, "cram.stat", "refuse_state") > 0));
+	CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cram.stat", "refuse_state") > 0));
 	over(&herd);
 }
 
@@ -250,11 +250,11 @@ static void dead_mailbox(void)
 	CHECK(WAIT_FOR(60, cg_key(&cg_here, "cram.stat", "demote") > 0));
 	start = now();
 	device_fault("\"drop\": true");
-	CHECK(WAIT_FOR(10, state_is("lost")));
+	CHECK(WAIT_FOR(SETTLES, state_is("lost")));
 	/* One lease, and the time of a slow machine to ask and to look. */
 	CHECK(now() - start < 1.0 + 1.0, "%.1f s", now() - start);
 	/* Copies that had begun may end yet, and no more begin. */
-	CHECK(WAIT_FOR(20, copies_under_way() == 0));
+	CHECK(WAIT_FOR(SETTLES, copies_under_way() == 0));
 	demoted = cg_key(&cg_here, "cram.stat", "demote");
 	nap_ms(2000);
 	CHECK_EQ(cg_key(&cg_here, "cram.stat", "demote"), demoted);
@@ -291,7 +291,7 @@ static void believe_again(void)
 	device_heal();
 	CHECK(!WAIT_FOR(1, !state_is("lost")));
 	CHECK_EQ(write_text(node_file("state"), "open"), 0);
-	CHECK(WAIT_FOR(20, state_is("open")));
+	CHECK(WAIT_FOR(SETTLES, state_is("open")));
 }
 
 static void lying_device(void)
@@ -380,7 +380,7 @@ static void cells_come_back(void)
 		madvise(p + i * PAGE, PAGE, MADV_DONTNEED);
 	}
 	drain_lru();
-	CHECK(WAIT_FOR(20, full - device_number("held") >= (int64_t)(freed * PAGE) / 100 * 95));
+	CHECK(WAIT_FOR(SETTLES, full - device_number("held") >= (int64_t)(freed * PAGE) / 100 * 95));
 	half = device_number("held");
 	per_trim = ranges_per_trim();
 	trace_trims(false);
@@ -510,13 +510,13 @@ static void poison(void)
 		demote(p, N);
 		break_page(p + BROKEN * PAGE);
 		peer = peer_start(ways[i].act, p + BROKEN * PAGE);
-		CHECK(WAIT_FOR(20, waitpid(peer.pid, &status, WNOHANG) == peer.pid));
+		CHECK(WAIT_FOR(SETTLES, waitpid(peer.pid, &status, WNOHANG) == peer.pid));
 		if (ways[i].signal)
 			CHECK(WIFSIGNALED(status) && WTERMSIG(status) == ways[i].signal,
 			      "%s: status %#x", ways[i].name, status);
 		else
 			CHECK_EQ(status, 0);
-		CHECK(WAIT_FOR(10, cg_key(&cg_here, "cram.events", "poison") == events + 1),
+		CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cram.events", "poison") == events + 1),
 		      "%s", ways[i].name);
 		CHECK(WAIT_FOR(5, corrupted() == bad + (int64_t)PAGE));
 		CHECK_CONTENT(p, BROKEN, SEED);
@@ -537,7 +537,7 @@ static void poison_in_the_way(bool swap)
 	demote(p, N);
 	break_page(p + BROKEN * PAGE);
 	write_text(node_file("state"), "offline");
-	CHECK(WAIT_FOR(10, cg_key(&cg_here, "cram.events", "poison") == events + 1));
+	CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cram.events", "poison") == events + 1));
 	write_text(node_file("state"), "offline");
 	CHECK_EQ(count_resident(p, N), 0);
 	CHECK_CONTENT(p, BROKEN, SEED);

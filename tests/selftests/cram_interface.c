@@ -472,7 +472,7 @@ static void dependencies(const struct cg *parent)
 	tap_ok(!cg_write(&y, "cgroup.subtree_control", "-cram") && !has(&z, "cram.max"),
 	       "-cram takes them away");
 	tap_ok(!cg_write(&x, "cgroup.subtree_control", "-cram") && !has(&y, "cram.max") &&
-	       WAIT_FOR(5, cg_key(&y, "cgroup.stat", "nr_subsys_memory") == 0),
+	       WAIT_FOR(SETTLES, cg_key(&y, "cgroup.stat", "nr_subsys_memory") == 0),
 	       "with cram the hidden memory goes");
 	cg_remove(&x);
 }
@@ -587,6 +587,12 @@ static void switch_off(void)
 	CHECK_EQ(write_text(ENABLED, "1"), 0);
 }
 
+/* A node that has not answered in time takes nothing, and no limit is met then. */
+static bool offered_beyond(const struct cg *limited, void *p)
+{
+	return WAIT_FOR(SETTLES, (pageout(p, N), cg_key(limited, "cram.events", "max") > 0));
+}
+
 static void limit(void)
 {
 	void *p = map_pages(N);
@@ -595,6 +601,7 @@ static void limit(void)
 
 	fill(p, N, SEED);
 	CHECK_EQ(cg_printf(&cg_here, "cram.max", "%lu", N / 4 * PAGE), 0);
+	CHECK(offered_beyond(&cg_here, p));
 	for (i = 0; i < 5; i++)
 		pageout(p, N);
 	resident = count_resident(p, N);
@@ -617,7 +624,7 @@ static void limit_above(void)
 
 	CHECK_EQ(cg_printf(&cg_here, "cram.max", "%lu", N / 4 * PAGE), 0);
 	fill(p, N, SEED);
-	pageout(p, N);
+	CHECK(offered_beyond(&cg_here, p));
 	resident = count_resident(p, N);
 	CHECK(resident > 0 && resident <= N / 4, "%zu", resident);
 	CHECK_EQ(cg_number(&a, "cram.current"), resident * PAGE);
@@ -637,6 +644,8 @@ static void zero_limit(void)
 	pageout(p, N);
 	CHECK_EQ(count_resident(p, N), 0);
 	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+	/* For this reason, and no other. */
+	CHECK(cg_key(&cg_here, "cram.stat", "refuse_max") > 0);
 }
 
 static void lower_limit(void)
@@ -674,6 +683,7 @@ static void lower_limit_nonblock(void)
 	fill_page(p, SEED, 0);
 	pageout(p, 1);
 	CHECK(!is_resident(p));
+	CHECK(cg_key(&cg_here, "cram.stat", "refuse_max") > 0);
 }
 
 static void lower_limit_of_parent(void)
@@ -700,7 +710,7 @@ static void lower_limit_held(void)
 	if (count_resident(p, 16) < 16)
 		skip("vmsplice promotes");
 	start = now();
-	cg_write(&cg_here, "cram.max", "0");
+	CHECK_EQ(cg_write(&cg_here, "cram.max", "0"), 0);
 	tap_note("took %.1f s", now() - start);
 	CHECK(cg_number(&cg_here, "cram.current") <= (int64_t)(16 * PAGE));
 	close(fd[0]);
@@ -728,9 +738,11 @@ static void lower_limit_killed(void)
 	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 16 * PAGE);
 	peer = peer_start(lower_to_zero, NULL);
 	hear(&peer);
-	CHECK(WAIT_FOR(10, cg_number(&cg_here, "cram.max") == 0));
+	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.max") == 0));
 	kill(peer.pid, SIGTERM);
-	CHECK(WAIT_FOR(2, waitpid(peer.pid, &status, WNOHANG) == peer.pid));
+	CHECK(WAIT_FOR(SETTLES, waitpid(peer.pid, &status, WNOHANG) == peer.pid));
+	/* Or it was quicker. */
+	CHECK(WIFSIGNALED(status) ? WTERMSIG(status) == SIGTERM : !status, "status %#x", status);
 	CHECK_CONTENT(p, N, SEED);
 }
 
@@ -767,7 +779,9 @@ static void peak(void)
 	CHECK_EQ(cg_number(&cg_here, "cram.peak"), N * PAGE);
 }
 
-/* A child that waits to be told, demotes, and says that it has. */
+static const struct cg *limited_cg;
+
+/* A child that waits to be told, demotes up to the limit, and says that it has. */
 static void demoter(struct peer *up, void *arg)
 {
 	void *p = map_pages(N);
@@ -775,7 +789,7 @@ static void demoter(struct peer *up, void *arg)
 	fill(p, N, SEED);
 	tell(up, 'r');
 	hear(up);
-	pageout(p, N);
+	offered_beyond(limited_cg, p);
 	tell(up, 'd');
 	hear(up);
 }
@@ -790,13 +804,14 @@ static void pollable_events(const char *file, const char *limit_of)
 	char buf[500];
 
 	CHECK(fd >= 0, "%m");
+	limited_cg = limited;
 	CHECK_EQ(cg_printf(limited, "cram.max", "%lu", N / 4 * PAGE), 0);
 	peer = peer_start(demoter, NULL);
 	hear(&peer);
 	CHECK(pread(fd, buf, sizeof(buf), 0) > 0);
 	CHECK_EQ(poll(&poll_fd, 1, 0), 0);
 	tell(&peer, 'g');
-	CHECK_EQ(poll(&poll_fd, 1, 10000), 1);
+	CHECK_EQ(poll(&poll_fd, 1, SETTLES * 1000), 1);
 	CHECK(poll_fd.revents & POLLPRI, "revents %#x", poll_fd.revents);
 	hear(&peer);
 	CHECK(cg_key(limited, file, "max") > 0);
@@ -827,7 +842,7 @@ static void events_hierarchy(void)
 
 	CHECK_EQ(cg_printf(&child, "cram.max", "%lu", N / 4 * PAGE), 0);
 	fill(p, N, SEED);
-	pageout(p, N);
+	CHECK(offered_beyond(&child, p));
 	CHECK(cg_key(&child, "cram.events.local", "max") > 0);
 	CHECK_EQ(cg_key(&cg_here, "cram.events", "max"), cg_key(&child, "cram.events", "max"));
 	CHECK_EQ(cg_key(&cg_here, "cram.events.local", "max"), 0);
@@ -869,7 +884,7 @@ static void removal(void)
 	unmap_pages(p, N);
 	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
 	/* Nothing keeps the dead one: RCU and workers aside. */
-	CHECK(WAIT_FOR(20, cg_key(&cg_here, "cgroup.stat", "nr_dying_subsys_cram") == 0));
+	CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cgroup.stat", "nr_dying_subsys_cram") == 0));
 }
 
 static void removal_of_a_tree(void)

@@ -17,7 +17,7 @@
 #define SEED		5
 
 /* Time to be killed in: an emulated machine with debugging needs a few. */
-#define IN_TIME		30
+#define IN_TIME		60
 
 static struct cg victim_cg;
 
@@ -89,7 +89,7 @@ static void must_be_killed(void (*prepare)(void))
 	CHECK(cg_key(&victim_cg, "memory.events", "oom_kill") > 0);
 	/* The walker drains the LRU batches of all CPUs. */
 	CHECK_EQ(run_walker(), 0);
-	CHECK(WAIT_FOR(5, cg_number(&victim_cg, "cram.current") == 0));
+	CHECK(WAIT_FOR(SETTLES, cg_number(&victim_cg, "cram.current") == 0));
 }
 
 static void limit_small(void)
@@ -163,10 +163,10 @@ static void node_silent(void)
 {
 	if (write_text(SIM "drop", "1"))
 		skip("no " SIM "drop (CONFIG_CRAM_SIM)");
-	CHECK(WAIT_FOR(10, state_is("lost")));
+	CHECK(WAIT_FOR(SETTLES, state_is("lost")));
 	must_be_killed(NULL);
 	CHECK_EQ(write_text(SIM "drop", "0"), 0);
-	CHECK(WAIT_FOR(10, state_is("open")));
+	CHECK(WAIT_FOR(SETTLES, state_is("open")));
 }
 
 /*
@@ -233,7 +233,7 @@ int main(void)
 {
 	setup();
 	swap_off();
-	run_scenarios(scenarios, ARRAY_SIZE(scenarios), "", 120);
+	run_scenarios(scenarios, ARRAY_SIZE(scenarios), "", 240);
 	/* Whatever became of that one. */
 	write_text(SIM "drop", "0");
 	check_device();

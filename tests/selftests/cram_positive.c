@@ -44,7 +44,7 @@ static void *filled(void)
  */
 static void measured(void)
 {
-	CHECK(WAIT_FOR(10, read_number(SIM "pending") == 0));
+	CHECK(WAIT_FOR(SETTLES, read_number(SIM "pending") == 0));
 }
 
 static void *resident(void)
@@ -198,7 +198,7 @@ static void pin(void)
 	poll_fd.fd = userfault(0, stalled.to, 1);
 	hook_off("gup");
 	CHECK(!pthread_create(&thread, NULL, stalled_reader, NULL));
-	CHECK_EQ(poll(&poll_fd, 1, 10000), 1);
+	CHECK_EQ(poll(&poll_fd, 1, SETTLES * 1000), 1);
 	stayed = count_resident(p, 1);
 	zero.range.start = (uintptr_t)stalled.to;
 	zero.range.len = PAGE;
@@ -331,8 +331,8 @@ static void overrun(void)
 		WAIT_FOR(2, (madvise(p + i * PAGE, n * PAGE, MADV_PAGEOUT),
 			     count_resident(p + i * PAGE, n) == n));
 	}
-	CHECK(WAIT_FOR(5, node_number("over_capacity") > over));
-	CHECK(WAIT_FOR(5, state_is("lost")));
+	CHECK(WAIT_FOR(SETTLES, node_number("over_capacity") > over));
+	CHECK(WAIT_FOR(SETTLES, state_is("lost")));
 
 	fill(p, n, SEED);
 	madvise(p, n * PAGE, MADV_PAGEOUT);
@@ -351,7 +351,7 @@ static void lying_device(void)
 	CHECK_EQ(write_text(SIM "lie", "-1"), 0);
 	CHECK(!WAIT_FOR(1, !state_is("lost")));
 	CHECK_EQ(write_text(node_file("state"), "open"), 0);
-	CHECK(WAIT_FOR(20, state_is("open")));
+	CHECK(WAIT_FOR(SETTLES, state_is("open")));
 }
 
 static void admission(void)
@@ -362,7 +362,7 @@ static void admission(void)
 	overrun();
 	hook_off(NULL);
 	CHECK_EQ(write_text(node_file("state"), "open"), 0);
-	CHECK(WAIT_FOR(20, state_is("open")));
+	CHECK(WAIT_FOR(SETTLES, state_is("open")));
 }
 
 static const struct scenario scenarios[] = {

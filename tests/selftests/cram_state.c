@@ -86,7 +86,7 @@ static size_t fill_until(char *p, size_t pages, const char *state)
 		fill(p + i * PAGE, CHUNK, SEED + i);
 		WAIT_FOR(2, state_is(state) || pageout(p + i * PAGE));
 	}
-	CHECK(WAIT_FOR(5, state_is(state)), "%s after %zu MiB", state, i * PAGE / MIB);
+	CHECK(WAIT_FOR(SETTLES, state_is(state)), "%s after %zu MiB", state, i * PAGE / MIB);
 	return i;
 }
 
@@ -127,7 +127,7 @@ static void low_state(void)
 	p = map_pages(pages);
 	n = fill_until(p, pages, "low");
 	CHECK_EQ(poll(&poller, 1, 5000), 1);
-	CHECK(WAIT_FOR(5, uevent_said("low")));
+	CHECK(WAIT_FOR(SETTLES, uevent_said("low")));
 	CHECK_EQ(cg_key(&with, "cram.events", "node_low"), 1);
 	CHECK_EQ(cg_key(&with, "cram.events.local", "node_low"), 1);
 	CHECK_EQ(cg_key(&cg_here, "cram.events", "node_low"), 1);
@@ -147,10 +147,10 @@ static void low_state(void)
 	CHECK(!munmap(p, CHUNK / 2 * PAGE));
 	CHECK(!WAIT_FOR(2, state_is("open")));
 	CHECK(!munmap(p, n / 2 * PAGE));
-	CHECK(WAIT_FOR(10, state_is("open")));
-	CHECK(WAIT_FOR(5, uevent_said("open")));
+	CHECK(WAIT_FOR(SETTLES, state_is("open")));
+	CHECK(WAIT_FOR(SETTLES, uevent_said("open")));
 	CHECK_EQ(cg_key(&with, "cram.events", "node_open"), 1);
-	CHECK(WAIT_FOR(5, pageout(p + n * PAGE)));
+	CHECK(WAIT_FOR(SETTLES, pageout(p + n * PAGE)));
 	CHECK(!munmap(p + n / 2 * PAGE, (pages - n / 2) * PAGE));
 	close(fd);
 }
@@ -166,16 +166,16 @@ static void critical_state(void)
 	uevents_open();
 	p = map_pages(pages);
 	n = fill_until(p, pages, "critical");
-	CHECK(WAIT_FOR(5, uevent_said("critical")));
+	CHECK(WAIT_FOR(SETTLES, uevent_said("critical")));
 	CHECK_EQ(cg_key(&cg_here, "cram.events", "node_critical"), 1);
 	same_content(p, n);
 	CHECK_EQ(count_resident(p, CHUNK), CHUNK);
 	/* Half way back it is low, and then open. */
 	watermarks(physical / 2, 0);
-	CHECK(WAIT_FOR(5, state_is("low")));
-	CHECK(WAIT_FOR(5, cg_key(&cg_here, "cram.events", "node_low") == 1));
+	CHECK(WAIT_FOR(SETTLES, state_is("low")));
+	CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cram.events", "node_low") == 1));
 	watermarks(0, 0);
-	CHECK(WAIT_FOR(5, state_is("open")));
+	CHECK(WAIT_FOR(SETTLES, state_is("open")));
 	CHECK(!munmap(p, pages * PAGE));
 }
 
@@ -190,7 +190,7 @@ static void low_with_swap(void)
 	watermarks(physical / 2, physical / 4);
 	p = map_pages(pages);
 	n = fill_until(p, pages, "low");
-	CHECK(WAIT_FOR(30, state_is("open")));
+	CHECK(WAIT_FOR(SETTLES, state_is("open")));
 	CHECK(cg_key(&cg_here, "cram.stat", "writeback") > 0);
 	CHECK(cg_key(&cg_here, "cram.events", "evict") > 0);
 	CHECK(count_swapped(p, n) > 0);
@@ -236,18 +236,18 @@ static void lost_state(void)
 	CHECK_EQ(write_text(node_file("lease_ms"), "400"), 0);
 	start = now();
 	CHECK_EQ(write_text(SIM "drop", "1"), 0);
-	CHECK(WAIT_FOR(5, state_is("lost")));
+	CHECK(WAIT_FOR(SETTLES, state_is("lost")));
 	/* One lease, and what a slow machine takes to run a timer and to look. */
 	CHECK(now() - start < 1.5, "%.1f s", now() - start);
-	CHECK(WAIT_FOR(5, uevent_said("lost")));
+	CHECK(WAIT_FOR(SETTLES, uevent_said("lost")));
 	CHECK_EQ(cg_key(&cg_here, "cram.events", "node_lost"), 1);
 	CHECK_EQ(node_number("free_bound_bytes"), 0);
 	CHECK_CONTENT(p, CHUNK, SEED);
 	CHECK_EQ(count_resident(p, CHUNK), CHUNK);
 
 	CHECK_EQ(write_text(SIM "drop", "0"), 0);
-	CHECK(WAIT_FOR(10, state_is("open")));
-	CHECK(WAIT_FOR(5, uevent_said("open")));
+	CHECK(WAIT_FOR(SETTLES, state_is("open")));
+	CHECK(WAIT_FOR(SETTLES, uevent_said("open")));
 	CHECK_EQ(cg_key(&cg_here, "cram.events", "node_open"), 1);
 	CHECK_EQ(write_text(node_file("lease_ms"), "1000"), 0);
 	CHECK(!munmap(p, CHUNK * PAGE));
@@ -263,14 +263,14 @@ static void offline_state(void)
 	uevents_open();
 	CHECK_EQ(write_text(node_file("state"), "offline"), 0);
 	CHECK(state_is("offline"));
-	CHECK(WAIT_FOR(5, uevent_said("offline")));
+	CHECK(WAIT_FOR(SETTLES, uevent_said("offline")));
 	CHECK_EQ(count_resident(p, CHUNK), 0);
 	CHECK_CONTENT(p, CHUNK, SEED);
 	/* A reading does not open it again. */
 	CHECK(!WAIT_FOR(1, !state_is("offline")));
 	CHECK_EQ(write_text(node_file("state"), "open"), 0);
 	CHECK(state_is("open"));
-	CHECK(WAIT_FOR(5, uevent_said("open")));
+	CHECK(WAIT_FOR(SETTLES, uevent_said("open")));
 	CHECK(!munmap(p, CHUNK * PAGE));
 }
 
@@ -332,13 +332,13 @@ static void poison(void)
 	if (madvise(p + POISONED * PAGE, PAGE, MADV_HWPOISON))
 		skip("no MADV_HWPOISON (CONFIG_MEMORY_FAILURE)");
 	signal(SIGBUS, SIG_DFL);
-	CHECK(WAIT_FOR(5, cg_key(&cg_here, "cram.events", "poison") == 1));
+	CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cram.events", "poison") == 1));
 	CHECK_EQ(cg_number(&cg_here, "cram.current"), (2 * N - 1) * PAGE);
 
 	tell(&reader, 'g');
 	CHECK_EQ(hear(&reader), 'c');
 	tell(&reader, 'g');
-	CHECK(WAIT_FOR(10, waitpid(reader.pid, &status, WNOHANG) == reader.pid));
+	CHECK(WAIT_FOR(SETTLES, waitpid(reader.pid, &status, WNOHANG) == reader.pid));
 	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
 	CHECK_CONTENT(p, POISONED, SEED);
 	tell(&other, 'g');

@@ -35,8 +35,8 @@ static void every_16th_written(void)
 	CHECK_EQ(cg_number(&cg_here, "cram.current"), PAGES * PAGE);
 	for (i = 0; i < PAGES; i += 16)
 		p[i * PAGE + 8] ^= 1;
-	CHECK(WAIT_FOR(10, cg_number(&cg_here, "cram.current") == (int64_t)(rest * PAGE)));
-	CHECK(WAIT_FOR(10, node_number("used_bytes") - other == (int64_t)(rest * PAGE)));
+	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") == (int64_t)(rest * PAGE)));
+	CHECK(WAIT_FOR(SETTLES, node_number("used_bytes") - other == (int64_t)(rest * PAGE)));
 	for (i = 0; i < PAGES; i += 16)
 		p[i * PAGE + 8] ^= 1;
 	CHECK_EQ(count_resident(p, PAGES), rest);
@@ -44,8 +44,8 @@ static void every_16th_written(void)
 	/* The cells come back, too: the device says so. */
 	for (i = 0; i < PAGES; i++)
 		rewrite(p + i * PAGE);
-	CHECK(WAIT_FOR(10, cg_number(&cg_here, "cram.current") == 0));
-	CHECK(WAIT_FOR(10, node_number("used_bytes") == other));
+	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") == 0));
+	CHECK(WAIT_FOR(SETTLES, node_number("used_bytes") == other));
 	CHECK_CONTENT(p, PAGES, SEED);
 }
 
@@ -58,7 +58,7 @@ static void parts_unmapped(void)
 	demote(p, PAGES);
 	for (i = 0; i < PAGES; i += HUGE)
 		CHECK(!madvise(p + i * PAGE, HUGE / 2 * PAGE, MADV_DONTNEED), "%m");
-	CHECK(WAIT_FOR(10, cg_number(&cg_here, "cram.current") == (int64_t)(PAGES / 2 * PAGE)));
+	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") == (int64_t)(PAGES / 2 * PAGE)));
 	for (i = 0; i < PAGES; i += HUGE)
 		fill(p + i * PAGE, HUGE / 2, SEED);
 	for (i = 0; i < PAGES; i += HUGE) {
@@ -111,7 +111,7 @@ static void forked(void)
 		fill_page(p + i * PAGE, SEED + 2, i);
 	tell(&peer, 'g');
 	CHECK_EQ(peer_end(&peer), 0);
-	CHECK(WAIT_FOR(10, cg_number(&cg_here, "cram.current") ==
+	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") ==
 			   (int64_t)((PAGES - PAGES / 16) * PAGE)));
 	for (i = 0; i < PAGES; i++)
 		CHECK(!page_differs(p + i * PAGE, SEED + (i % 16 == 8 ? 2 : 0), i));

@@ -80,6 +80,13 @@ bool exists(const char *path);
 
 /* --- time ------------------------------------------------------------------- */
 
+/*
+ * Seconds within which anything settles that somebody else does: cramd, a worker,
+ * RCU, a flush of statistics. Generous, for emulation on a busy host; who is in
+ * time loses nothing by it.
+ */
+#define SETTLES		30
+
 double now(void);
 void nap_ms(unsigned int ms);
 
