@@ -40,8 +40,11 @@
 /* Of one Media Operations command. More does not make it cheaper. */
 #define CXL_CRAM_MAX_RANGES	128
 
-/* Where the engine has its own watermarks by default, see mm/cram/state.c */
-#define CXL_CRAM_LOW_SHIFT	4
+/*
+ * As a shift of the physical size. An event makes the engine ask at once, so the
+ * first is to come before its own low watermark, a 16th, see mm/cram/state.c.
+ */
+#define CXL_CRAM_LOW_SHIFT	3
 #define CXL_CRAM_CRITICAL_SHIFT	5
 
 /* The mailbox is given up after this time (CXL_MAILBOX_TIMEOUT_MS in pci.c) */
