@@ -179,6 +179,8 @@ background_patrol() {
 	set_to store "$(page 7)" random quiet
 	within 30 is unannounced 3 || return
 	set_to patrol_rate 0
+	# The round that it is on ends as it began.
+	sleep 3
 	set_to store "$(page 7)" half quiet
 	sleep 2
 	is unannounced 3 || return
