@@ -84,6 +84,7 @@ int cram_take_reading(struct cram_node *cn)
 	struct cram_reading r = {};
 	unsigned long start;
 	u64 done0, spare, limit;
+	unsigned long emptied0;
 	const char *why;
 	int err;
 
@@ -94,6 +95,7 @@ int cram_take_reading(struct cram_node *cn)
 	start = jiffies;
 	WRITE_ONCE(cn->reading_start, start);
 	done0 = atomic64_read(&cn->done);
+	emptied0 = cn->emptied;
 	/* Pairs with cram_done(): what it counted, the device has */
 	smp_mb();
 
@@ -113,6 +115,7 @@ int cram_take_reading(struct cram_node *cn)
 	spin_lock(&cn->reading_lock);
 	cn->reading = r;
 	cn->done0 = done0;
+	cn->emptied0 = emptied0;
 	spin_unlock(&cn->reading_lock);
 
 	spare = r.room > cn->reserve ? r.room - cn->reserve : 0;

@@ -279,6 +279,35 @@ static void cram_test_watermarks(struct kunit *test)
 	}
 }
 
+/* What was freed already, and what no reading has seen since, is not evicted for */
+static void cram_test_cells_returning(struct kunit *test)
+{
+	struct test_device *dev = test_device(test, 1000, 0);
+	struct cram_node *cn = &dev->cn;
+
+	cn->low = 400;
+	test_answer(dev, 200, 0);
+	KUNIT_ASSERT_EQ(test, cram_take_reading(cn), 0);
+	KUNIT_ASSERT_EQ(test, test_state(dev), CRAM_NODE_LOW);
+	/* 800 cells of 80 pages, and 300 more are to be free */
+	atomic_long_set(&cn->resident, 80);
+	KUNIT_EXPECT_EQ(test, cram_cells_wanted(cn), 300);
+	atomic_long_set(&cn->resident, 70);
+	atomic_long_set(&cn->freed, 10);
+	KUNIT_EXPECT_EQ(test, cram_cells_wanted(cn), 200);
+	/* Half of them trimmed: no reading says so yet */
+	atomic_long_set(&cn->freed, 5);
+	cn->emptied += 5;
+	KUNIT_EXPECT_EQ(test, cram_cells_wanted(cn), 200);
+	/* The next one does */
+	test_answer(dev, 250, 0);
+	KUNIT_ASSERT_EQ(test, cram_take_reading(cn), 0);
+	KUNIT_EXPECT_EQ(test, cram_cells_wanted(cn), 200);
+	atomic_long_set(&cn->resident, 40);
+	atomic_long_set(&cn->freed, 35);
+	KUNIT_EXPECT_EQ(test, cram_cells_wanted(cn), 0);
+}
+
 /* A failed reading changes nothing; only the end of the lease closes */
 static void cram_test_lease(struct kunit *test)
 {
@@ -324,6 +353,7 @@ static struct kunit_case cram_capacity_cases[] = {
 	KUNIT_CASE(cram_test_contradiction),
 	KUNIT_CASE(cram_test_trust_fails),
 	KUNIT_CASE(cram_test_watermarks),
+	KUNIT_CASE(cram_test_cells_returning),
 	KUNIT_CASE(cram_test_lease),
 	{}
 };

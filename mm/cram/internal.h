@@ -103,6 +103,7 @@ enum cram_node_state {
  * @resident: pages in RESIDENT
  * @freed: pages in FREED
  * @trimmed: ranges and pages given to the driver's trim. Only cramd writes.
+ * @emptied: pages that went from FREED to EMPTY. Only cramd writes.
  * @trim_cursor: the slot where the next trim pass starts
  * @trim_ranges: what one call of the driver's trim is given
  * @trim_skip: passes to leave out, because the last one found its pages not
@@ -110,9 +111,10 @@ enum cram_node_state {
  * @evict_cursor: the slot where the next eviction starts
  * @reap: pages are being written to swap, cramd frees them
  * @reading_mutex: held over the driver's read_capacity()
- * @reading_lock: for @reading and @done0 together
+ * @reading_lock: for @reading, @done0 and @emptied0 together
  * @reading: the last answer
  * @done0: @done when it was asked for
+ * @emptied0: @emptied then
  * @cramd: the node's thread
  * @wait: where it sleeps
  * @kobj: nodeN/cram/ in sysfs
@@ -150,6 +152,7 @@ struct cram_node {
 		u64 ranges;
 		u64 pages;
 	} trimmed;
+	unsigned long emptied;
 	unsigned long trim_cursor;
 	struct range trim_ranges[CRAM_TRIM_RANGES];
 	unsigned int trim_skip;
@@ -157,9 +160,10 @@ struct cram_node {
 	bool reap;
 
 	struct mutex reading_mutex; /* over read_capacity() */
-	spinlock_t reading_lock; /* @reading and @done0 */
+	spinlock_t reading_lock; /* @reading, @done0, @emptied0 */
 	struct cram_reading reading;
 	u64 done0;
+	unsigned long emptied0;
 	struct task_struct *cramd;
 	wait_queue_head_t wait;
 	struct kobject *kobj;

@@ -117,19 +117,37 @@ enum cram_node_state cram_state_of(struct cram_node *cn, const struct cram_readi
 	return CRAM_NODE_OPEN;
 }
 
+/*
+ * Cells that are on their way back, but that the last reading has not seen:
+ * those of pages freed and not trimmed, or trimmed since it was asked for. What
+ * a page holds, only the device knows; they are taken for average.
+ */
+static u64 cram_cells_returning(struct cram_node *cn, u64 used)
+{
+	unsigned long returning = atomic_long_read(&cn->freed) +
+				  READ_ONCE(cn->emptied) - READ_ONCE(cn->emptied0);
+	unsigned long pages = returning + atomic_long_read(&cn->resident);
+
+	return pages ? mul_u64_u64_div_u64(used, returning, pages) : 0;
+}
+
 /**
  * cram_cells_wanted - how many bytes of cells eviction should free
  * @cn: the node
+ *
+ * Beyond those that come back anyway: readings are rarer than evictions, and
+ * each page evicted for nothing is read back from swap.
  *
  * Context: process. Return: 0 when the node is not short of cells.
  */
 u64 cram_cells_wanted(struct cram_node *cn)
 {
 	struct cram_reading r = cram_last_reading(cn, NULL);
-	u64 possible = r.physical_free + r.unsettled;
+	u64 free = r.physical_free + r.unsettled;
 	u64 target = cram_above(READ_ONCE(cn->low));
 
-	return cram_node_short(cn) && possible < target ? target - possible : 0;
+	free += cram_cells_returning(cn, r.physical - min(free, r.physical));
+	return cram_node_short(cn) && free < target ? target - free : 0;
 }
 
 static void cram_tell_state(struct cram_node *cn, enum cram_node_state was,

@@ -151,6 +151,7 @@ static unsigned long cram_put_back(struct cram_node *cn, struct zone *zone,
 	}
 	spin_unlock_irq(&zone->lock);
 
+	WRITE_ONCE(cn->emptied, cn->emptied + nr_freed);
 	atomic_long_sub(nr_freed, &cn->freed);
 	return nr_freed;
 }
