@@ -12,6 +12,7 @@
 #include <linux/nodemask.h>
 #include <linux/rcupdate.h>
 #include <linux/types.h>
+#include <linux/xarray.h>
 
 struct cram_cgroup;
 struct mem_cgroup;
@@ -43,6 +44,7 @@ enum cram_event { CRAM_EVENTS(CRAM_EVENT_ENUM) NR_CRAM_EVENTS };
  * @cg: the cgroup whose books the pages are in. RCU. Re-pointed to the parent
  *	when the cgroup goes offline, so that pages pin no dead cgroup.
  * @siblings: on @cg's list of owners, under cram_owner_lock
+ * @upgraded: by page frame number, for how long each page was not stored to
  * @rcu: for freeing
  */
 struct cram_owner {
@@ -50,6 +52,7 @@ struct cram_owner {
 	atomic_long_t refs;
 	struct cram_cgroup __rcu *cg;
 	struct list_head siblings;
+	struct xarray upgraded;
 	struct rcu_head rcu;
 };
 
@@ -71,16 +74,31 @@ static inline bool cram_owner_tryget(struct cram_owner *owner, long nr)
 	return atomic_long_add_unless(&owner->refs, nr, 0);
 }
 
+/* Where evicted pages may go: to swap if there is any, else to DRAM */
+enum cram_evict_to { CRAM_EVICT_ANY, CRAM_EVICT_SWAP, CRAM_EVICT_DRAM };
+
 /* in mm/cram/evict.c */
-unsigned long cram_evict_cgroup(struct cram_cgroup *cg, unsigned long nr);
+unsigned long cram_evict_cgroup(struct cram_cgroup *cg, int nid, unsigned long nr,
+				enum cram_evict_to to);
+
+/* in mm/cram/budget.c */
+unsigned long cram_revoke_cgroup(struct cram_cgroup *cg);
+void cram_want_revocation(void);
 
 /* in kernel/cgroup/cram.c; all under rcu_read_lock() */
 struct cram_cgroup *cram_cgroup_of(struct mem_cgroup *memcg);
 struct cram_owner *cram_cgroup_owner(struct cram_cgroup *cg);
 bool cram_cgroup_node_allowed(struct cram_cgroup *cg, int nid);
-struct cram_cgroup *cram_cgroup_full(struct cram_cgroup *cg, unsigned long nr);
+struct cram_cgroup *cram_cgroup_full(struct cram_cgroup *cg, int nid, unsigned long nr);
+void cram_cgroup_share_eviction(int nid, unsigned long nr);
+unsigned long cram_cgroup_evict_share(struct cram_cgroup *cg);
+void cram_cgroup_gave(struct cram_cgroup *cg, unsigned long nr);
 bool cram_cgroup_try_charge(struct cram_cgroup *cg, int nid, unsigned long nr);
 void cram_cgroup_uncharge(struct cram_cgroup *cg, int nid, unsigned long nr);
+bool cram_cgroup_charge_writable(struct cram_cgroup *cg, unsigned long nr);
+void cram_cgroup_uncharge_writable(struct cram_cgroup *cg, unsigned long nr);
+unsigned long cram_cgroup_writable(struct cram_cgroup *cg);
+bool cram_cgroup_over_budget(struct cram_cgroup *cg, struct cram_cgroup *top);
 bool cram_cgroup_is_descendant(struct cram_cgroup *cg, struct cram_cgroup *root);
 unsigned long cram_cgroup_resident(struct cram_cgroup *cg, int nid);
 void cram_cgroup_count(struct cram_cgroup *cg, enum cram_stat item, long nr);

@@ -61,6 +61,8 @@ bool __cram_offer_folio(struct cram_offer *offer, struct folio *folio,
 bool __cram_demote(struct cram_offer *offer, struct list_head *leftover,
 		   unsigned int *nr_reclaimed);
 bool __cram_page_writable(const struct page *page, enum cram_hook hook);
+bool __cram_wp_reuse(struct page *page, bool unshare);
+bool __cram_page_revoking(const struct page *page);
 void __cram_migrate_folio(struct folio *old, struct folio *new, bool forced);
 void __cram_uncharge_folio(struct folio *folio);
 void __cram_promoted_write(struct folio *folio);
@@ -188,11 +190,38 @@ static inline bool cram_demote(struct cram_offer *offer, struct list_head *lefto
  * @hook: who asks
  *
  * Call it under the page table lock, for each page of a batch. False for a
- * resident page: its next write has to go through do_wp_page().
+ * resident page that is not upgraded: its next write has to go through
+ * do_wp_page().
  */
 static inline bool cram_page_writable(const struct page *page, enum cram_hook hook)
 {
 	return !page_is_cram(page) || __cram_page_writable(page, hook);
+}
+
+/**
+ * cram_wp_reuse - may a fault reuse this page, or must it copy?
+ * @page: anonymous and exclusive, or about to be
+ * @unshare: it is not a write fault, but comes before a pin for reading
+ *
+ * For a resident page, a write fault upgrades it if all budgets permit. Page
+ * table lock held, cram_page_revoking() was false under it.
+ */
+static inline bool cram_wp_reuse(struct page *page, bool unshare)
+{
+	return !page_is_cram(page) || __cram_wp_reuse(page, unshare);
+}
+
+/**
+ * cram_page_revoking - is the right to store to this page being taken back?
+ * @page: may be NULL
+ *
+ * Then a fault has to come again: it is not known yet whether somebody relies
+ * on a reference to the page, so it can be neither reused nor copied. Page
+ * table lock held.
+ */
+static inline bool cram_page_revoking(const struct page *page)
+{
+	return page && page_is_cram(page) && __cram_page_revoking(page);
 }
 
 /**
@@ -289,6 +318,16 @@ static inline bool cram_demote(struct cram_offer *offer, struct list_head *lefto
 static inline bool cram_page_writable(const struct page *page, enum cram_hook hook)
 {
 	return true;
+}
+
+static inline bool cram_wp_reuse(struct page *page, bool unshare)
+{
+	return true;
+}
+
+static inline bool cram_page_revoking(const struct page *page)
+{
+	return false;
 }
 
 static inline void cram_migrate_folio(struct folio *old, struct folio *new,

@@ -2,11 +2,12 @@
 /*
  * The cram controller: the books of the cgroups about compressed memory.
  *
- * A cgroup may be barred from cram nodes (cram.nodes) and limited in how many
- * logical bytes of its anonymous memory may be resident on them (cram.max).
- * Both bind the whole subtree. Limits belong to the parent and are never
- * written by a page: a limit that is hit refuses a demotion, and reclaim goes
- * on to swap; nobody is killed for it.
+ * A cgroup may be barred from cram nodes (cram.nodes), limited in how many
+ * logical bytes of its anonymous memory may be resident on them (cram.max), and
+ * permitted to have so many of these writable (cram.writable_budget). All bind
+ * the whole subtree. Limits belong to the parent: one that is hit refuses a
+ * demotion, and reclaim goes on to swap, or an upgrade, and the write takes the
+ * page back to ordinary memory; nobody is killed for it.
  *
  * A page is charged to its owner, which stands for the cgroup that was the
  * nearest one with cram enabled above the page's memory cgroup when the page
@@ -46,13 +47,17 @@ struct cram_cgroup_cpu {
  * struct cram_cgroup - the books of one cgroup
  * @css: of the controller
  * @resident: pages of the subtree that are resident, and cram.max
+ * @writable: pages of the subtree that are upgraded, and the budget if there is
+ *	one here
+ * @budget_inherit: cram.writable_budget says so, under cram_config_lock
+ * @budgeted: there is a budget here or above; written under cram_config_lock
  * @owner: stands for this cgroup in the slots, while it is online
  * @owners: all that point here: @owner and those of dead descendants
  * @dying: they are about to point to the parent, the numbers here are void
- * @nodes: what cram.nodes was set to, under cram_nodes_lock
+ * @nodes: what cram.nodes was set to, under cram_config_lock
  * @nodes_all: cram.nodes is empty: all that the parent has
  * @allowed: @nodes of this and all ancestors, online or not. Written under
- *	cram_nodes_lock, tested bit by bit without.
+ *	cram_config_lock, tested bit by bit without.
  * @events_file: cram.events
  * @events_local_file: cram.events.local
  * @events: of the subtree
@@ -62,11 +67,20 @@ struct cram_cgroup_cpu {
  * @cpu: statistics on their way
  * @stat: of the subtree, as of the last flush
  * @pending: flushed by children and not by this one yet
- * @node_resident: pages of the subtree by node, nr_node_ids of them
+ * @low: cram.low in pages
+ * @evict_share: pages of this cgroup itself that eviction wants; a scratch
+ *	number under cram_nodes_mutex, with @evict_subtree
+ * @evict_subtree: of the subtree
+ * @node: by node, nr_node_ids of them: pages of the subtree that are resident,
+ *	and cram.node.max
  */
 struct cram_cgroup {
 	struct cgroup_subsys_state css;
 	struct page_counter resident;
+
+	struct page_counter writable;
+	bool budget_inherit;
+	bool budgeted;
 
 	struct cram_owner *owner;
 	struct list_head owners;
@@ -88,11 +102,21 @@ struct cram_cgroup {
 	u64 stat[NR_CRAM_STATS];
 	u64 pending[NR_CRAM_STATS];
 
-	atomic_long_t node_resident[];
+	unsigned long low;
+	unsigned long evict_share;
+	unsigned long evict_subtree;
+
+	struct {
+		atomic_long_t resident;
+		unsigned long max;
+	} node[];
 };
 
-/* For cram.nodes of all cgroups: a write changes @allowed of the subtree */
-static DEFINE_MUTEX(cram_nodes_lock);
+/*
+ * For cram.nodes and cram.writable_budget of all cgroups: a write changes
+ * @allowed or @budgeted of the subtree
+ */
+static DEFINE_MUTEX(cram_config_lock);
 
 static struct cram_cgroup *css_cram(struct cgroup_subsys_state *css)
 {
@@ -139,19 +163,31 @@ bool cram_cgroup_node_allowed(struct cram_cgroup *cg, int nid)
 	return node_isset(nid, cg->allowed);
 }
 
+static bool cram_node_full(struct cram_cgroup *cg, int nid, unsigned long nr)
+{
+	return atomic_long_read(&cg->node[nid].resident) + nr > READ_ONCE(cg->node[nid].max);
+}
+
 /**
- * cram_cgroup_full - whose cram.max up the tree has no space for pages?
+ * cram_cgroup_full - whose limit up the tree has no space for pages?
  * @cg: the books
+ * @nid: the node for cram.node.max, or %NUMA_NO_NODE for cram.max
  * @nr: how many pages
  *
  * A hint; cram_cgroup_try_charge() decides. Context: RCU. Return: %NULL when
  * there is space.
  */
-struct cram_cgroup *cram_cgroup_full(struct cram_cgroup *cg, unsigned long nr)
+struct cram_cgroup *cram_cgroup_full(struct cram_cgroup *cg, int nid, unsigned long nr)
 {
-	for (; cg; cg = cram_parent(cg))
-		if (page_counter_read(&cg->resident) + nr > READ_ONCE(cg->resident.max))
+	for (; cg; cg = cram_parent(cg)) {
+		if (nid != NUMA_NO_NODE) {
+			if (cram_node_full(cg, nid, nr))
+				break;
+		} else if (page_counter_read(&cg->resident) + nr >
+			   READ_ONCE(cg->resident.max)) {
 			break;
+		}
+	}
 	return cg;
 }
 
@@ -161,17 +197,22 @@ struct cram_cgroup *cram_cgroup_full(struct cram_cgroup *cg, unsigned long nr)
  * @nid: the node
  * @nr: how many pages
  *
- * Context: RCU. Return: false when a cram.max up the tree is reached.
+ * Context: RCU. Return: false when a limit up the tree is reached.
  */
 bool cram_cgroup_try_charge(struct cram_cgroup *cg, int nid, unsigned long nr)
 {
+	struct cram_cgroup *c, *over = NULL;
 	struct page_counter *fail;
 
 	if (!page_counter_try_charge(&cg->resident, nr, &fail))
 		return false;
-	for (; cg; cg = cram_parent(cg))
-		atomic_long_add(nr, &cg->node_resident[nid]);
-	return true;
+	for (c = cg; c; c = cram_parent(c))
+		if (atomic_long_add_return(nr, &c->node[nid].resident) >
+		    READ_ONCE(c->node[nid].max))
+			over = c;
+	if (over)
+		cram_cgroup_uncharge(cg, nid, nr);
+	return !over;
 }
 
 /**
@@ -186,7 +227,164 @@ void cram_cgroup_uncharge(struct cram_cgroup *cg, int nid, unsigned long nr)
 {
 	page_counter_uncharge(&cg->resident, nr);
 	for (; cg; cg = cram_parent(cg))
-		atomic_long_sub(nr, &cg->node_resident[nid]);
+		atomic_long_sub(nr, &cg->node[nid].resident);
+}
+
+/**
+ * cram_cgroup_charge_writable - charge pages to all budgets that bind them
+ * @cg: the books
+ * @nr: how many pages
+ *
+ * Context: RCU, not NMI. Return: false when there is no budget, or none left.
+ */
+bool cram_cgroup_charge_writable(struct cram_cgroup *cg, unsigned long nr)
+{
+	struct cram_cgroup *over;
+	struct page_counter *fail;
+
+	if (!READ_ONCE(cg->budgeted))
+		return false;
+	/*
+	 * A counter tries by exceeding its limit. Who looks then, would revoke;
+	 * so do not try when it is known to be in vain.
+	 */
+	for (over = cg; over; over = cram_parent(over))
+		if (page_counter_read(&over->writable) + nr > READ_ONCE(over->writable.max))
+			break;
+	if (!over && page_counter_try_charge(&cg->writable, nr, &fail))
+		return true;
+	if (!over)
+		over = container_of(fail, struct cram_cgroup, writable);
+	cram_cgroup_event(over, CRAM_EVENT_BUDGET);
+	return false;
+}
+
+/**
+ * cram_cgroup_uncharge_writable - give back what was charged
+ * @cg: the books that were charged, or since then an ancestor's
+ * @nr: how many pages
+ *
+ * Context: RCU, otherwise any.
+ */
+void cram_cgroup_uncharge_writable(struct cram_cgroup *cg, unsigned long nr)
+{
+	page_counter_uncharge(&cg->writable, nr);
+}
+
+/**
+ * cram_cgroup_writable - pages of a cgroup's subtree that are upgraded
+ * @cg: the books
+ */
+unsigned long cram_cgroup_writable(struct cram_cgroup *cg)
+{
+	return page_counter_read(&cg->writable);
+}
+
+/**
+ * cram_cgroup_over_budget - has a page of this cgroup to be revoked?
+ * @cg: the books
+ * @top: ask up to this ancestor, or %NULL for all
+ *
+ * Context: RCU. Return: true when more is writable than some budget that binds
+ * the cgroup permits; without a budget nothing is.
+ */
+bool cram_cgroup_over_budget(struct cram_cgroup *cg, struct cram_cgroup *top)
+{
+	if (!READ_ONCE(cg->budgeted))
+		return true;
+	for (; cg; cg = cg == top ? NULL : cram_parent(cg))
+		if (page_counter_read(&cg->writable) > READ_ONCE(cg->writable.max))
+			return true;
+	return false;
+}
+
+/* How far this subtree is over its cram.low, but no more than it has on the node */
+static unsigned long cram_excess(struct cram_cgroup *cg, int nid)
+{
+	unsigned long resident = page_counter_read(&cg->resident);
+	unsigned long low = READ_ONCE(cg->low);
+	long here = atomic_long_read(&cg->node[nid].resident);
+
+	return min(resident - min(low, resident), (unsigned long)max(here, 0));
+}
+
+/* Divide what @cg is to give among its children and what is its own. RCU. */
+static void cram_share_below(struct cram_cgroup *cg, int nid)
+{
+	unsigned long own = max(atomic_long_read(&cg->node[nid].resident), 0L);
+	unsigned long excess = 0, unprotected, wanted = cg->evict_subtree;
+	struct cgroup_subsys_state *css;
+	bool below_low;
+
+	css_for_each_child(css, &cg->css) {
+		struct cram_cgroup *child = css_cram(css);
+		long here = atomic_long_read(&child->node[nid].resident);
+
+		own -= min_t(unsigned long, own, max(here, 0));
+		excess += cram_excess(child, nid);
+	}
+	/* Nobody is over: then protection protects nobody from the others */
+	below_low = !(own + excess);
+	if (below_low)
+		css_for_each_child(css, &cg->css)
+			excess += max(atomic_long_read(&css_cram(css)->node[nid].resident), 0L);
+
+	unprotected = own + excess;
+	css_for_each_child(css, &cg->css) {
+		struct cram_cgroup *child = css_cram(css);
+		unsigned long part = below_low ?
+			max(atomic_long_read(&child->node[nid].resident), 0L) :
+			cram_excess(child, nid);
+
+		child->evict_subtree = unprotected ?
+			DIV_ROUND_CLOSEST_ULL((u64)wanted * part, unprotected) : 0;
+	}
+	cg->evict_share = unprotected ?
+		DIV_ROUND_CLOSEST_ULL((u64)wanted * own, unprotected) : 0;
+}
+
+/**
+ * cram_cgroup_share_eviction - who has to give pages for want of cells?
+ * @nid: the node that is short
+ * @nr: how many pages altogether
+ *
+ * At each level of the tree, cgroups that are over their cram.low share what
+ * their parent has to give in proportion to the excess; pages of the parent
+ * itself are all excess. Only when nobody is over, all share in proportion to
+ * what they have. Rounded, so that the sum may be off by a page for each cgroup.
+ *
+ * Context: process; cram_nodes_mutex is held until the shares were taken.
+ */
+void cram_cgroup_share_eviction(int nid, unsigned long nr)
+{
+	struct cram_cgroup *cg;
+
+	guard(rcu)();
+	cg = cram_cgroup_next(NULL);
+	cg->evict_subtree = nr;
+	for (; cg; cg = cram_cgroup_next(cg))
+		cram_share_below(cg, nid);
+}
+
+/**
+ * cram_cgroup_evict_share - does eviction want pages of this cgroup?
+ * @cg: the books
+ *
+ * Return: how many it still wants.
+ */
+unsigned long cram_cgroup_evict_share(struct cram_cgroup *cg)
+{
+	return cg->evict_share;
+}
+
+/**
+ * cram_cgroup_gave - pages of this cgroup are being evicted
+ * @cg: the books
+ * @nr: how many
+ */
+void cram_cgroup_gave(struct cram_cgroup *cg, unsigned long nr)
+{
+	cg->evict_share -= min(nr, cg->evict_share);
 }
 
 /**
@@ -207,7 +405,7 @@ bool cram_cgroup_is_descendant(struct cram_cgroup *cg, struct cram_cgroup *root)
 unsigned long cram_cgroup_resident(struct cram_cgroup *cg, int nid)
 {
 	return nid == NUMA_NO_NODE ? page_counter_read(&cg->resident) :
-				     atomic_long_read(&cg->node_resident[nid]);
+				     atomic_long_read(&cg->node[nid].resident);
 }
 
 /**
@@ -248,11 +446,11 @@ void cram_cgroup_event(struct cram_cgroup *cg, enum cram_event event)
 /* Pages of a cgroup itself on a node; a hint while children come and go. RCU. */
 static bool cram_cgroup_has_own(struct cram_cgroup *cg, int nid)
 {
-	long nr = atomic_long_read(&cg->node_resident[nid]);
+	long nr = atomic_long_read(&cg->node[nid].resident);
 	struct cgroup_subsys_state *child;
 
 	css_for_each_child(child, &cg->css)
-		nr -= atomic_long_read(&css_cram(child)->node_resident[nid]);
+		nr -= atomic_long_read(&css_cram(child)->node[nid].resident);
 	return nr > 0;
 }
 
@@ -271,7 +469,7 @@ void cram_cgroup_node_event(int nid, enum cram_event event)
 
 	guard(rcu)();
 	for (cg = cram_cgroup_next(NULL); cg; cg = cram_cgroup_next(cg)) {
-		if (atomic_long_read(&cg->node_resident[nid]) <= 0 ||
+		if (atomic_long_read(&cg->node[nid].resident) <= 0 ||
 		    !cram_cgroup_alive(cg))
 			continue;
 		atomic64_inc(&cg->events[event]);
@@ -371,14 +569,17 @@ static ssize_t cram_peak_write(struct kernfs_open_file *of, char *buf,
 	return nbytes;
 }
 
-static int cram_max_show(struct seq_file *sf, void *v)
+static void cram_show_limit(struct seq_file *sf, unsigned long max)
 {
-	unsigned long max = READ_ONCE(css_cram(seq_css(sf))->resident.max);
-
 	if (max == PAGE_COUNTER_MAX)
 		seq_puts(sf, "max\n");
 	else
 		seq_printf(sf, "%llu\n", (u64)max * PAGE_SIZE);
+}
+
+static int cram_max_show(struct seq_file *sf, void *v)
+{
+	cram_show_limit(sf, READ_ONCE(css_cram(seq_css(sf))->resident.max));
 	return 0;
 }
 
@@ -416,11 +617,35 @@ static int cram_parse_bytes(char *buf, unsigned long *nr_pages)
 	return 0;
 }
 
+/*
+ * Evict what is above a limit that was just set, the limit of @nid or, for
+ * %NUMA_NO_NODE, of all nodes. Gives up, with the limit in force, when nothing
+ * moves, at a signal, and when somebody else sets another.
+ */
+static void cram_obey(struct cram_cgroup *cg, int nid, const unsigned long *limit,
+		      unsigned long max)
+{
+	int retries = CRAM_EVICT_RETRIES;
+
+	while (retries && READ_ONCE(*limit) == max) {
+		unsigned long usage = cram_cgroup_resident(cg, nid);
+
+		/* cgroup_rmdir() waits for us with cgroup_mutex held */
+		if (usage <= max || signal_pending(current) ||
+		    css_is_dying(&cg->css))
+			break;
+
+		if (!cram_evict_cgroup(cg, nid, usage - max, CRAM_EVICT_ANY)) {
+			retries--;
+			schedule_timeout_interruptible(HZ / 100);
+		}
+	}
+}
+
 static ssize_t cram_max_write(struct kernfs_open_file *of, char *buf,
 			      size_t nbytes, loff_t off)
 {
 	struct cram_cgroup *cg = css_cram(of_css(of));
-	int retries = CRAM_EVICT_RETRIES;
 	unsigned long max;
 	int err;
 
@@ -429,37 +654,209 @@ static ssize_t cram_max_write(struct kernfs_open_file *of, char *buf,
 		return err;
 
 	xchg(&cg->resident.max, max);
-	if (of->file->f_flags & O_NONBLOCK)
-		return nbytes;
+	if (!(of->file->f_flags & O_NONBLOCK))
+		cram_obey(cg, NUMA_NO_NODE, &cg->resident.max, max);
+	return nbytes;
+}
 
-	while (retries && READ_ONCE(cg->resident.max) == max) {
-		unsigned long usage = page_counter_read(&cg->resident);
+static int cram_node_max_show(struct seq_file *sf, void *v)
+{
+	struct cram_cgroup *cg = css_cram(seq_css(sf));
+	int nid;
 
-		/* cgroup_rmdir() waits for us with cgroup_mutex held */
-		if (usage <= max || signal_pending(current) ||
-		    css_is_dying(&cg->css))
-			break;
+	for (nid = 0; nid < nr_node_ids; nid++) {
+		unsigned long max = READ_ONCE(cg->node[nid].max);
 
-		if (!cram_evict_cgroup(cg, usage - max)) {
+		if (max != PAGE_COUNTER_MAX)
+			seq_printf(sf, "N%d %llu\n", nid, (u64)max * PAGE_SIZE);
+	}
+	return 0;
+}
+
+/* "N2 64M", "N2 max" */
+static ssize_t cram_node_max_write(struct kernfs_open_file *of, char *buf,
+				   size_t nbytes, loff_t off)
+{
+	struct cram_cgroup *cg = css_cram(of_css(of));
+	unsigned long max;
+	unsigned int nid;
+	char *value;
+	int err;
+
+	value = strstrip(buf);
+	buf = strsep(&value, " \t");
+	if (!value || *buf != 'N' || !isdigit(buf[1]) || kstrtouint(buf + 1, 10, &nid))
+		return -EINVAL;
+	err = cram_parse_bytes(strstrip(value), &max);
+	if (err)
+		return err;
+	if (nid >= nr_node_ids || !node_isset(nid, cram_nodes))
+		return -ENODEV;
+
+	xchg(&cg->node[nid].max, max);
+	if (!(of->file->f_flags & O_NONBLOCK))
+		cram_obey(cg, nid, &cg->node[nid].max, max);
+	return nbytes;
+}
+
+static int cram_low_show(struct seq_file *sf, void *v)
+{
+	cram_show_limit(sf, READ_ONCE(css_cram(seq_css(sf))->low));
+	return 0;
+}
+
+static ssize_t cram_low_write(struct kernfs_open_file *of, char *buf,
+			      size_t nbytes, loff_t off)
+{
+	unsigned long low;
+	int err;
+
+	err = cram_parse_bytes(strstrip(buf), &low);
+	if (err)
+		return err;
+	WRITE_ONCE(css_cram(of_css(of))->low, low);
+	return nbytes;
+}
+
+/*
+ * "64M", "64M to=swap", "64M to=dram": evict so much now. Fails, as
+ * memory.reclaim does, when less than that could be evicted; what was, was.
+ */
+static ssize_t cram_reclaim_write(struct kernfs_open_file *of, char *buf,
+				  size_t nbytes, loff_t off)
+{
+	struct cram_cgroup *cg = css_cram(of_css(of));
+	enum cram_evict_to to = CRAM_EVICT_ANY;
+	int retries = CRAM_EVICT_RETRIES;
+	unsigned long nr, done = 0;
+	char *option;
+	int err;
+
+	option = strstrip(buf);
+	buf = strsep(&option, " \t");
+	if (option) {
+		option = strstrip(option);
+		if (!strcmp(option, "to=swap"))
+			to = CRAM_EVICT_SWAP;
+		else if (!strcmp(option, "to=dram"))
+			to = CRAM_EVICT_DRAM;
+		else
+			return -EINVAL;
+	}
+	err = cram_parse_bytes(buf, &nr);
+	if (err)
+		return err;
+	if (nr == PAGE_COUNTER_MAX)
+		return -EINVAL;
+
+	while (done < nr && retries) {
+		unsigned long moved;
+
+		if (signal_pending(current))
+			return -EINTR;
+		if (css_is_dying(&cg->css))
+			return -EAGAIN;
+		moved = cram_evict_cgroup(cg, NUMA_NO_NODE, nr - done, to);
+		done += moved;
+		if (!moved) {
 			retries--;
 			schedule_timeout_interruptible(HZ / 100);
 		}
 	}
+	return done < nr ? -EAGAIN : nbytes;
+}
+
+static int cram_writable_budget_show(struct seq_file *sf, void *v)
+{
+	struct cram_cgroup *cg = css_cram(seq_css(sf));
+
+	mutex_lock(&cram_config_lock);
+	if (cg->budget_inherit)
+		seq_puts(sf, "inherit\n");
+	else
+		cram_show_limit(sf, cg->writable.max);
+	mutex_unlock(&cram_config_lock);
+	return 0;
+}
+
+static void cram_update_budgeted(struct cram_cgroup *top)
+{
+	struct cgroup_subsys_state *css;
+
+	lockdep_assert_held(&cram_config_lock);
+
+	rcu_read_lock();
+	css_for_each_descendant_pre(css, &top->css) {
+		struct cram_cgroup *cg = css_cram(css), *parent = cram_parent(cg);
+
+		WRITE_ONCE(cg->budgeted, !cg->budget_inherit || parent->budgeted);
+	}
+	rcu_read_unlock();
+}
+
+/*
+ * The number is in force at once. What is writable beyond it is taken back
+ * before the write returns, unless a signal ends that or O_NONBLOCK says not to
+ * wait; then a worker goes on.
+ */
+static ssize_t cram_writable_budget_write(struct kernfs_open_file *of, char *buf,
+					  size_t nbytes, loff_t off)
+{
+	struct cram_cgroup *cg = css_cram(of_css(of));
+	unsigned long max = PAGE_COUNTER_MAX;
+	long delay = HZ / 100;
+	bool inherit;
+	int err;
+
+	buf = strstrip(buf);
+	inherit = !strcmp(buf, "inherit");
+	err = inherit ? 0 : cram_parse_bytes(buf, &max);
+	if (err)
+		return err;
+
+	mutex_lock(&cram_config_lock);
+	cg->budget_inherit = inherit;
+	xchg(&cg->writable.max, max);
+	cram_update_budgeted(cg);
+	mutex_unlock(&cram_config_lock);
+
+	if (of->file->f_flags & O_NONBLOCK) {
+		cram_want_revocation();
+		return nbytes;
+	}
+	/* Who was charged by what was in force before is in the index after this */
+	synchronize_rcu();
+
+	/* cgroup_rmdir() waits for us with cgroup_mutex held */
+	while (cram_revoke_cgroup(cg) && !css_is_dying(&cg->css)) {
+		delay = min(2 * delay, HZ / 2);
+		schedule_timeout_interruptible(delay);
+		if (signal_pending(current)) {
+			cram_want_revocation();
+			return -EINTR;
+		}
+	}
 	return nbytes;
+}
+
+static u64 cram_writable_current_read(struct cgroup_subsys_state *css,
+				      struct cftype *cft)
+{
+	return (u64)page_counter_read(&css_cram(css)->writable) * PAGE_SIZE;
 }
 
 static int cram_nodes_show(struct seq_file *sf, void *v)
 {
 	struct cram_cgroup *cg = css_cram(seq_css(sf));
 
-	mutex_lock(&cram_nodes_lock);
+	mutex_lock(&cram_config_lock);
 	if (!cg->nodes_all && nodes_empty(cg->nodes))
 		seq_puts(sf, "none\n");
 	else if (cg->nodes_all)
 		seq_puts(sf, "\n");
 	else
 		seq_printf(sf, "%*pbl\n", nodemask_pr_args(&cg->nodes));
-	mutex_unlock(&cram_nodes_lock);
+	mutex_unlock(&cram_config_lock);
 	return 0;
 }
 
@@ -467,7 +864,7 @@ static void cram_update_allowed(struct cram_cgroup *top)
 {
 	struct cgroup_subsys_state *css;
 
-	lockdep_assert_held(&cram_nodes_lock);
+	lockdep_assert_held(&cram_config_lock);
 
 	rcu_read_lock();
 	css_for_each_descendant_pre(css, &top->css) {
@@ -496,15 +893,15 @@ static ssize_t cram_nodes_write(struct kernfs_open_file *of, char *buf,
 			return -EINVAL;
 	}
 
-	mutex_lock(&cram_nodes_lock);
+	mutex_lock(&cram_config_lock);
 	if (!nodes_subset(nodes, cram_nodes)) {
-		mutex_unlock(&cram_nodes_lock);
+		mutex_unlock(&cram_config_lock);
 		return -ENODEV;
 	}
 	cg->nodes = nodes;
 	cg->nodes_all = all;
 	cram_update_allowed(cg);
-	mutex_unlock(&cram_nodes_lock);
+	mutex_unlock(&cram_config_lock);
 	return nbytes;
 }
 
@@ -545,14 +942,18 @@ static int cram_events_local_show(struct seq_file *sf, void *v)
 static int cram_stat_show(struct seq_file *sf, void *v)
 {
 	struct cram_cgroup *cg = css_cram(seq_css(sf));
+	unsigned long writable = page_counter_read(&cg->writable);
+	unsigned long resident = page_counter_read(&cg->resident);
 	int i;
 
 	css_rstat_flush(&cg->css);
 	for (i = 0; i < NR_CRAM_STATS; i++)
 		seq_printf(sf, "%s %llu\n", cram_stat_names[i],
 			   READ_ONCE(cg->stat[i]));
+	/* Of two numbers that change while they are read */
 	seq_printf(sf, "readonly %llu\n",
-		   (u64)page_counter_read(&cg->resident) * PAGE_SIZE);
+		   (u64)(resident - min(writable, resident)) * PAGE_SIZE);
+	seq_printf(sf, "writable %llu\n", (u64)writable * PAGE_SIZE);
 	return 0;
 }
 
@@ -573,8 +974,9 @@ static struct cgroup_subsys_state *
 cram_css_alloc(struct cgroup_subsys_state *parent_css)
 {
 	struct cram_cgroup *parent = css_cram(parent_css), *cg;
+	int nid;
 
-	cg = kzalloc(struct_size(cg, node_resident, nr_node_ids), GFP_KERNEL);
+	cg = kzalloc(struct_size(cg, node, nr_node_ids), GFP_KERNEL);
 	if (!cg)
 		return ERR_PTR(-ENOMEM);
 	cg->cpu = alloc_percpu(struct cram_cgroup_cpu);
@@ -585,6 +987,10 @@ cram_css_alloc(struct cgroup_subsys_state *parent_css)
 	INIT_LIST_HEAD(&cg->peaks);
 	spin_lock_init(&cg->peaks_lock);
 	page_counter_init(&cg->resident, parent ? &parent->resident : NULL, false);
+	page_counter_init(&cg->writable, parent ? &parent->writable : NULL, false);
+	cg->budget_inherit = true;
+	for (nid = 0; nid < nr_node_ids; nid++)
+		cg->node[nid].max = PAGE_COUNTER_MAX;
 	cg->nodes_all = true;
 	cg->allowed = parent ? parent->allowed : NODE_MASK_ALL;
 
@@ -605,11 +1011,13 @@ static int cram_css_online(struct cgroup_subsys_state *css)
 {
 	struct cram_cgroup *cg = css_cram(css), *parent = cram_parent(cg);
 
-	/* cram.nodes of the parent may have been written since css_alloc */
-	mutex_lock(&cram_nodes_lock);
-	if (parent)
+	/* Those of the parent may have been written since css_alloc */
+	mutex_lock(&cram_config_lock);
+	if (parent) {
 		cg->allowed = parent->allowed;
-	mutex_unlock(&cram_nodes_lock);
+		cg->budgeted = parent->budgeted;
+	}
+	mutex_unlock(&cram_config_lock);
 	return 0;
 }
 
@@ -669,6 +1077,23 @@ static struct cftype cram_files[] = {
 		.write = cram_max_write,
 	},
 	{
+		.name = "node.max",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = cram_node_max_show,
+		.write = cram_node_max_write,
+	},
+	{
+		.name = "low",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = cram_low_show,
+		.write = cram_low_write,
+	},
+	{
+		.name = "reclaim",
+		.flags = CFTYPE_NOT_ON_ROOT | CFTYPE_NS_DELEGATABLE,
+		.write = cram_reclaim_write,
+	},
+	{
 		.name = "current",
 		.flags = CFTYPE_NOT_ON_ROOT,
 		.read_u64 = cram_current_read,
@@ -680,6 +1105,17 @@ static struct cftype cram_files[] = {
 		.release = cram_peak_release,
 		.seq_show = cram_peak_show,
 		.write = cram_peak_write,
+	},
+	{
+		.name = "writable_budget",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = cram_writable_budget_show,
+		.write = cram_writable_budget_write,
+	},
+	{
+		.name = "writable_current",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.read_u64 = cram_writable_current_read,
 	},
 	{
 		.name = "events",

@@ -214,7 +214,9 @@ void cram_write_back(struct cram_node *cn, unsigned long pfn)
 {
 	arch_wb_cache_pmem(page_address(pfn_to_page(pfn)), PAGE_SIZE);
 	pmem_wmb();
-	if (cn->desc.ops->stored)
+
+	guard(rcu)();
+	if (!READ_ONCE(cn->gone) && cn->desc.ops->stored)
 		cn->desc.ops->stored(cn, pfn, 1);
 }
 

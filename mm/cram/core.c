@@ -123,11 +123,15 @@ void cram_slot_freed(struct cram_node *cn, unsigned long pfn)
 static void cram_end_residency(struct cram_node *cn, struct folio *folio)
 {
 	unsigned long pfn = folio_pfn(folio);
+	u32 slot = READ_ONCE(*cram_slot(cn, pfn));
 
-	if (WARN_ON_ONCE(cram_slot_state(READ_ONCE(*cram_slot(cn, pfn))) !=
-			 CRAM_RESIDENT))
+	if (WARN_ON_ONCE(cram_slot_state(slot) != CRAM_RESIDENT))
 		return;
 
+	if (slot & CRAM_WRITABLE) {
+		cram_write_back(cn, pfn);
+		cram_end_upgrade(cn, pfn, cram_slot_owner(slot));
+	}
 	lruvec_stat_mod_folio(folio, NR_CRAM, -folio_nr_pages(folio));
 	cram_slot_freed(cn, pfn);
 	/* Last: with this the node may go */
@@ -227,6 +231,7 @@ static struct cram_node *cram_node_alloc(int nid, const struct cram_node_desc *d
 	strscpy(cn->name, desc->name);
 	cn->desc.name = cn->name;
 	cn->lease_ms = CRAM_LEASE_MS_DEFAULT;
+	cn->writable_budget = ULONG_MAX;
 	cram_state_init(cn);
 	mutex_init(&cn->reading_mutex);
 	spin_lock_init(&cn->reading_lock);
@@ -378,7 +383,8 @@ int cram_drain(struct cram_node *cn)
 
 	cram_close(cn);
 	while (!cram_slots_empty(cn)) {
-		if (!cram_evict(NULL, cn->nid, ULONG_MAX) && !retries--)
+		if (!cram_evict(NULL, cn->nid, ULONG_MAX,
+				CRAM_EVICT_ANY) && !retries--)
 			break;
 		if (signal_pending(current))
 			break;
@@ -470,13 +476,16 @@ EXPORT_SYMBOL_GPL(cram_close_node);
 static void cram_node_abandon(struct cram_node *cn)
 {
 	kthread_stop(cn->cramd);
-	while (atomic64_read(&cn->begun) != atomic64_read(&cn->done))
+	while (atomic64_read(&cn->begun) - atomic64_read(&cn->done) !=
+	       atomic_long_read(&cn->writable))
 		schedule_timeout_uninterruptible(1);
 
 	scoped_guard(mutex, &cn->reading_mutex) {
-		cn->gone = true;
+		WRITE_ONCE(cn->gone, true);
 		WRITE_ONCE(cn->lease_end, jiffies);
 	}
+	/* Upgraded pages end one by one, and cram_write_back() calls the driver */
+	synchronize_rcu();
 	WRITE_ONCE(cn->distrusted, "its driver is gone");
 	cram_reopen(cn);
 	cram_state_stop(cn);

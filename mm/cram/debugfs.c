@@ -17,11 +17,12 @@ static int cram_nodes_show(struct seq_file *m, void *v)
 	for_each_node_mask(nid, cram_nodes) {
 		struct cram_node *cn = cram_node_get(nid);
 
-		seq_printf(m, "node %d state %s begun %lld done %lld limit %llu lease_left_ms %ld resident %ld freed %ld\n",
+		seq_printf(m, "node %d state %s begun %lld done %lld limit %llu lease_left_ms %ld resident %ld writable %ld freed %ld\n",
 			   nid, cram_node_state(cn), atomic64_read(&cn->begun),
 			   atomic64_read(&cn->done), READ_ONCE(cn->limit),
 			   (long)(READ_ONCE(cn->lease_end) - jiffies) * 1000 / HZ,
 			   atomic_long_read(&cn->resident),
+			   atomic_long_read(&cn->writable),
 			   atomic_long_read(&cn->freed));
 	}
 	return 0;

@@ -74,18 +74,33 @@ static struct cram_node *cram_target(struct cram_cgroup *cg, int src_nid,
 			*why = CRAM_STAT_REFUSE_ROOM;
 			continue;
 		}
+		if (cram_cgroup_full(cg, nid, nr)) {
+			*why = CRAM_STAT_REFUSE_MAX;
+			continue;
+		}
 		if (distance < best_distance) {
 			best = cn;
 			best_distance = distance;
 		}
 	}
-	if (*why != CRAM_STAT_REFUSE_RIGHT || best) {
-		if (cram_cgroup_full(cg, nr)) {
-			*why = CRAM_STAT_REFUSE_MAX;
-			return NULL;
-		}
+	/* The limit on all nodes comes before the state and the room of one */
+	if ((*why != CRAM_STAT_REFUSE_RIGHT || best) &&
+	    cram_cgroup_full(cg, NUMA_NO_NODE, nr)) {
+		*why = CRAM_STAT_REFUSE_MAX;
+		return NULL;
 	}
 	return best;
+}
+
+/* It is told to the cgroup whose limit it was, as far as that can still be said */
+static void cram_refuse_max(struct cram_cgroup *cg, unsigned long nr)
+{
+	struct cram_cgroup *full = cram_cgroup_full(cg, NUMA_NO_NODE, nr);
+	int nid;
+
+	for_each_node_mask(nid, cram_nodes)
+		full = full ?: cram_cgroup_full(cg, nid, nr);
+	cram_cgroup_event(full ?: cg, CRAM_EVENT_MAX);
 }
 
 static void cram_refuse(struct cram_cgroup *cg, int src_nid, unsigned long nr,
@@ -94,7 +109,7 @@ static void cram_refuse(struct cram_cgroup *cg, int src_nid, unsigned long nr,
 	trace_cram_refuse(src_nid, nr, why);
 	cram_count(cg, why, nr);
 	if (why == CRAM_STAT_REFUSE_MAX)
-		cram_cgroup_event(cram_cgroup_full(cg, nr) ?: cg, CRAM_EVENT_MAX);
+		cram_refuse_max(cg, nr);
 }
 
 bool __cram_may_demote(struct mem_cgroup *memcg, int nid)

@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Off the node: when a limit is lowered and when a node is drained.
+ * Off the node: when a limit is lowered, on request, when a node is drained, and
+ * when it is short of cells.
  *
  * To swap if there is any, else by promotion to ordinary memory. A promotion
  * needs a memory charge again; it is made for the new page before anything is
  * locked, never with an OOM kill, and mem_cgroup_migrate() finds it there.
+ *
+ * There is no kswapd for a private node, and nobody ages its LRU lists. Instead
+ * a cursor goes round over the slots of a node. For want of cells, a page that
+ * was read since it came by last is spared until the next round (a clock), and
+ * of whom pages are taken follows from how far each cgroup is over its cram.low;
+ * cram_cgroup_share_eviction() says how many of each.
  */
 #include <linux/math64.h>
 #include <linux/memcontrol.h>
 #include <linux/migrate.h>
+#include <linux/rmap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/swap.h>
@@ -23,23 +31,49 @@
 /* Between two readings, when cells are short: 4 MiB */
 #define CRAM_RELIEF_PAGES	1024
 
-enum cram_evict_to {
+/*
+ * Rounds in a row in which all was read. The first means nothing: each page is
+ * demoted with the accessed bit that it had.
+ */
+#define CRAM_SPARED_ROUNDS	3
+
+enum cram_evict_step {
 	CRAM_TO_SWAP,	/* write out what can be written out */
 	CRAM_REAP,	/* free what has been written out since */
 	CRAM_TO_DRAM,	/* promote */
 };
 
-/* Does the owner in @slot belong to the subtree of @root? RCU. */
-static bool cram_slot_in_subtree(u32 slot, struct cram_cgroup *root)
+/**
+ * struct cram_eviction - which pages, and where to
+ * @root: of this subtree, or %NULL for all
+ * @fair: of cgroups that have to give some, see cram_cgroup_share_eviction()
+ * @cold: only what was not read since the last time
+ * @step: where to
+ */
+struct cram_eviction {
+	struct cram_cgroup *root;
+	bool fair;
+	bool cold;
+	enum cram_evict_step step;
+};
+
+/* How many like the page in @slot are to be evicted, 0 for not even this? RCU. */
+static unsigned long cram_slot_wanted(u32 slot, const struct cram_eviction *e)
 {
 	struct cram_owner *owner;
+	struct cram_cgroup *cg;
 
 	if (cram_slot_state(slot) != CRAM_RESIDENT)
-		return false;
-	if (!root)
-		return true;
+		return 0;
+	if (!e->root && !e->fair)
+		return ULONG_MAX;
 	owner = cram_owner_lookup(cram_slot_owner(slot));
-	return owner && cram_cgroup_is_descendant(rcu_dereference(owner->cg), root);
+	if (!owner)
+		return 0;
+	cg = rcu_dereference(owner->cg);
+	if (e->fair)
+		return cram_cgroup_evict_share(cg);
+	return cram_cgroup_is_descendant(cg, e->root) ? ULONG_MAX : 0;
 }
 
 /*
@@ -61,24 +95,61 @@ static bool cram_readable(struct folio *folio)
 	return true;
 }
 
+static bool cram_clear_young(struct folio *folio, struct vm_area_struct *vma,
+			     unsigned long address, void *young)
+{
+	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, address, 0);
+
+	while (page_vma_mapped_walk(&pvmw))
+		if (pte_present(ptep_get(pvmw.pte)) &&
+		    test_and_clear_young_ptes_notify(vma, pvmw.address, pvmw.pte, 1))
+			*(bool *)young = true;
+	return true;
+}
+
+/*
+ * Was the folio read since this was asked last? Not by folio_referenced(): with
+ * MGLRU that clears the accessed bits of the neighbours as well, and tells it to
+ * generations that nobody looks at here. As there, the TLB is not flushed, so
+ * what is read from the TLB all the time can look cold.
+ */
+static bool cram_was_read(struct folio *folio)
+{
+	bool young = false;
+	struct rmap_walk_control rwc = {
+		.rmap_one = cram_clear_young,
+		.anon_lock = folio_lock_anon_vma_read,
+		.arg = &young,
+	};
+
+	/* Locked by somebody: in use */
+	if (!folio_trylock(folio))
+		return true;
+	rmap_walk(folio, &rwc);
+	folio_unlock(folio);
+	return young;
+}
+
 /* Take the folio of a slot off its LRU list, onto @list */
 static bool cram_isolate(struct cram_node *cn, unsigned long pfn, u32 slot,
-			 enum cram_evict_to to, struct list_head *list)
+			 const struct cram_eviction *e, struct list_head *list)
 {
 	struct folio *folio = page_folio(pfn_to_page(pfn));
 	bool isolated = false;
 
 	if (!folio_try_get(folio))
 		return false;
-	/* What writes it to swap does not expect poison in it */
-	if (to == CRAM_TO_SWAP && !cram_readable(folio))
-		goto put;
 	if (READ_ONCE(*cram_slot(cn, pfn)) != slot)
 		goto put;
-	if (to == CRAM_REAP && (!folio_test_swapcache(folio) || folio_mapped(folio)))
+	if (e->cold && cram_was_read(folio))
+		goto put;
+	/* What writes it to swap does not expect poison in it */
+	if (e->step == CRAM_TO_SWAP && !cram_readable(folio))
+		goto put;
+	if (e->step == CRAM_REAP && (!folio_test_swapcache(folio) || folio_mapped(folio)))
 		goto put;
 
-	if (to == CRAM_TO_DRAM) {
+	if (e->step == CRAM_TO_DRAM) {
 		isolated = isolate_folio_to_list(folio, list);
 	} else if (folio_isolate_lru(folio)) {
 		list_add(&folio->lru, list);
@@ -118,11 +189,11 @@ static struct folio *cram_promote_target(struct folio *src, unsigned long privat
 	return dst;
 }
 
-static unsigned long cram_move(struct list_head *list, enum cram_evict_to to)
+static unsigned long cram_move(struct list_head *list, enum cram_evict_step step)
 {
 	unsigned int nr = 0;
 
-	if (to != CRAM_TO_DRAM)
+	if (step != CRAM_TO_DRAM)
 		return reclaim_pages(list);
 
 	migrate_pages(list, cram_promote_target, NULL, 0, MIGRATE_SYNC,
@@ -131,11 +202,31 @@ static unsigned long cram_move(struct list_head *list, enum cram_evict_to to)
 	return nr;
 }
 
+static void cram_count_eviction(u32 owner_id, const struct cram_eviction *e,
+				unsigned long isolated, unsigned long moved)
+{
+	struct cram_owner *owner;
+	struct cram_cgroup *cg;
+
+	guard(rcu)();
+	owner = cram_owner_lookup(owner_id);
+	if (!owner)
+		return;
+	cg = rcu_dereference(owner->cg);
+	/* What is being written counts, too, or it would be asked for again */
+	if (e->fair)
+		cram_cgroup_gave(cg, isolated);
+	if (!moved)
+		return;
+	if (e->step != CRAM_TO_DRAM)
+		cram_count(cg, CRAM_STAT_WRITEBACK, moved);
+	cram_cgroup_event(cg, CRAM_EVENT_EVICT);
+}
+
 /* One batch of pages, all of the same owner, from the cursor on */
 static unsigned long cram_evict_batch(struct cram_node *cn,
-				      struct cram_cgroup *root,
-				      unsigned long nr, enum cram_evict_to to,
-				      unsigned long *scanned)
+				      const struct cram_eviction *e,
+				      unsigned long nr, unsigned long *scanned)
 {
 	unsigned long isolated = 0, moved;
 	struct mem_cgroup *memcg;
@@ -146,17 +237,18 @@ static unsigned long cram_evict_batch(struct cram_node *cn,
 	while (isolated < nr && *scanned < cn->nr_slots) {
 		unsigned long i = cn->evict_cursor;
 		u32 slot = READ_ONCE(cn->slots[i]);
-		bool ours;
+		unsigned long wanted;
 
 		rcu_read_lock();
-		ours = cram_slot_in_subtree(slot, root);
+		wanted = cram_slot_wanted(slot, e);
 		rcu_read_unlock();
 
-		if (ours) {
+		if (wanted) {
 			if (owner_id && owner_id != cram_slot_owner(slot))
 				break;
+			nr = min(nr, wanted);
 			owner_id = cram_slot_owner(slot);
-			isolated += cram_isolate(cn, cn->start_pfn + i, slot, to, &list);
+			isolated += cram_isolate(cn, cn->start_pfn + i, slot, e, &list);
 		}
 		(*scanned)++;
 		cn->evict_cursor = i + 1 < cn->nr_slots ? i + 1 : 0;
@@ -165,38 +257,24 @@ static unsigned long cram_evict_batch(struct cram_node *cn,
 		return 0;
 
 	memcg = get_mem_cgroup_from_folio(lru_to_folio(&list));
-	moved = cram_move(&list, to);
-	if (!moved && to == CRAM_TO_DRAM)
+	moved = cram_move(&list, e->step);
+	if (!moved && e->step == CRAM_TO_DRAM)
 		try_to_free_mem_cgroup_pages(memcg, nr, GFP_KERNEL,
 					     MEMCG_RECLAIM_MAY_SWAP, NULL);
 	mem_cgroup_put(memcg);
-	if (to != CRAM_TO_DRAM && moved < isolated)
+	if (e->step != CRAM_TO_DRAM && moved < isolated)
 		WRITE_ONCE(cn->reap, true);
-	if (moved) {
-		struct cram_owner *owner;
-
-		rcu_read_lock();
-		owner = cram_owner_lookup(owner_id);
-		if (owner) {
-			struct cram_cgroup *cg = rcu_dereference(owner->cg);
-
-			if (to != CRAM_TO_DRAM)
-				cram_count(cg, CRAM_STAT_WRITEBACK, moved);
-			cram_cgroup_event(cg, CRAM_EVENT_EVICT);
-		}
-		rcu_read_unlock();
-	}
+	cram_count_eviction(owner_id, e, isolated, moved);
 	return moved;
 }
 
 static unsigned long cram_evict_node(struct cram_node *cn,
-				     struct cram_cgroup *root, unsigned long nr,
-				     enum cram_evict_to to)
+				     const struct cram_eviction *e, unsigned long nr)
 {
 	unsigned long scanned = 0, moved = 0;
 
 	while (moved < nr && scanned < cn->nr_slots) {
-		moved += cram_evict_batch(cn, root, nr - moved, to, &scanned);
+		moved += cram_evict_batch(cn, e, nr - moved, &scanned);
 		if (signal_pending(current))
 			break;
 		cond_resched();
@@ -216,7 +294,7 @@ static unsigned long cram_evict_node(struct cram_node *cn,
 void cram_reap(struct cram_node *cn)
 {
 	WRITE_ONCE(cn->reap, false);
-	cram_evict_node(cn, NULL, cn->nr_slots, CRAM_REAP);
+	cram_evict_node(cn, &(struct cram_eviction){ .step = CRAM_REAP }, cn->nr_slots);
 }
 
 /**
@@ -227,20 +305,31 @@ void cram_reap(struct cram_node *cn)
  * more, so the device is safe as it is; a page sent back to ordinary memory
  * would only be in the way there, and be the next that reclaim wants to demote.
  *
+ * Cgroups over their cram.low pay for it, see cram_cgroup_share_eviction(), with
+ * what was not read since the cursor came by last; if that is nothing round after
+ * round, with whatever there is.
+ *
  * Context: worker.
  */
 void cram_relieve(struct work_struct *work)
 {
 	struct cram_node *cn = container_of(work, struct cram_node, evict_work);
+	struct cram_eviction e = { .fair = true, .cold = true, .step = CRAM_TO_SWAP };
 	u64 wanted = cram_cells_wanted(cn);
+	unsigned long nr;
 
 	/* One batch at a time, then another reading tells how far that went */
 	if (!wanted || !total_swap_pages || !mutex_trylock(&cram_nodes_mutex))
 		return;
 	lru_add_drain_all();
-	cram_evict_node(cn, NULL,
-			clamp_t(u64, div_u64(wanted, cn->desc.cells_per_page), 1,
-				CRAM_RELIEF_PAGES), CRAM_TO_SWAP);
+	nr = clamp_t(u64, div_u64(wanted, cn->desc.cells_per_page), 1, CRAM_RELIEF_PAGES);
+	cram_cgroup_share_eviction(cn->nid, nr);
+	if (cram_evict_node(cn, &e, nr)) {
+		cn->spared = 0;
+	} else if (++cn->spared >= CRAM_SPARED_ROUNDS) {
+		e.cold = false;
+		cram_evict_node(cn, &e, nr);
+	}
 	mutex_unlock(&cram_nodes_mutex);
 	cram_want_reading(cn);
 }
@@ -250,6 +339,7 @@ void cram_relieve(struct work_struct *work)
  * @root: pages of this subtree, or %NULL for all
  * @nid: of this node, or %NUMA_NO_NODE for all
  * @nr: so many, if there are
+ * @to: where they may go
  *
  * Walks the slots of the nodes once for swap, and once more for promotion if
  * that was not enough. Stops at a signal.
@@ -257,10 +347,11 @@ void cram_relieve(struct work_struct *work)
  * Context: process, may sleep and reclaim; cram_nodes_mutex is held, @root is
  * referenced. Return: number of pages that left.
  */
-unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr)
+unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr,
+			 enum cram_evict_to to)
 {
+	struct cram_eviction e = { .root = root };
 	unsigned long moved = 0;
-	enum cram_evict_to to;
 	int n;
 
 	lockdep_assert_held(&cram_nodes_mutex);
@@ -268,37 +359,41 @@ unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr)
 	/* Pages on the per-CPU lists of the LRU cannot be isolated */
 	lru_add_drain_all();
 
-	for (to = CRAM_TO_SWAP; to <= CRAM_TO_DRAM; to++) {
-		if (to != CRAM_TO_DRAM && !total_swap_pages)
+	for (e.step = CRAM_TO_SWAP; e.step <= CRAM_TO_DRAM; e.step++) {
+		if (e.step == CRAM_TO_DRAM ? to == CRAM_EVICT_SWAP :
+					     to == CRAM_EVICT_DRAM || !total_swap_pages)
 			continue;
 		/* Give the writing a moment before more is promoted instead */
-		if (to == CRAM_REAP && moved < nr)
+		if (e.step == CRAM_REAP && moved < nr)
 			schedule_timeout_interruptible(HZ / 20);
 		for_each_node_mask(n, cram_nodes) {
 			if (moved >= nr || signal_pending(current))
 				return moved;
 			if (nid == NUMA_NO_NODE || nid == n)
-				moved += cram_evict_node(cram_node_get(n), root,
-							 nr - moved, to);
+				moved += cram_evict_node(cram_node_get(n), &e,
+							 nr - moved);
 		}
 	}
 	return moved;
 }
 
 /**
- * cram_evict_cgroup - move pages of a cgroup's subtree off all nodes
+ * cram_evict_cgroup - move pages of a cgroup's subtree off its nodes
  * @cg: the books, referenced
+ * @nid: off this node, or %NUMA_NO_NODE for all
  * @nr: how many, if there are
+ * @to: where they may go
  *
  * Context: process, may sleep and reclaim; ends early at a signal.
  * Return: number of pages that left.
  */
-unsigned long cram_evict_cgroup(struct cram_cgroup *cg, unsigned long nr)
+unsigned long cram_evict_cgroup(struct cram_cgroup *cg, int nid, unsigned long nr,
+				enum cram_evict_to to)
 {
 	unsigned long moved = 0;
 
 	if (!mutex_lock_interruptible(&cram_nodes_mutex)) {
-		moved = cram_evict(cg, NUMA_NO_NODE, nr);
+		moved = cram_evict(cg, nid, nr, to);
 		mutex_unlock(&cram_nodes_mutex);
 	}
 	return moved;

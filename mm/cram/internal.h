@@ -7,7 +7,7 @@
  *
  *	 31      27   26    24  23                       0
  *	+----------+-----------+--------------------------+
- *	|  unused  |   state   |        owner id          |
+ *	|  flags   |   state   |        owner id          |
  *	+----------+-----------+--------------------------+
  *
  *	EMPTY		the device holds no cells for the page
@@ -15,12 +15,20 @@
  *	RESIDENT	a page of the owner's, mapped or about to be
  *	FREED		nobody's, but the device may still hold cells for it
  *
+ * and for a RESIDENT page two flags, see budget.c:
+ *
+ *	WRITABLE	charged to the writable budgets, entries may be writable
+ *	REVOKING	... but none becomes so now, it is being taken back
+ *
  * EMPTY, FREED -> RESERVED	cram_alloc_target(), who has the page alone
  * RESERVED -> RESIDENT		mem_cgroup_migrate(), both folios locked
  * RESERVED -> FREED		cram_free_target(), the migration failed
  * RESIDENT -> FREED		mem_cgroup_migrate() or uncharge_folio(), when the
  *				last user of the page is gone
  * FREED -> EMPTY		the trim worker, with the page isolated
+ * WRITABLE set			do_wp_page(), under the page table lock, the page
+ *				being exclusive, that is, mapped nowhere else
+ * WRITABLE cleared, REVOKING	who revokes, the folio locked
  *
  * Each transition is made by the one context that has the page at that moment,
  * so plain stores do; scanners read the slot, take a reference to the folio,
@@ -57,6 +65,9 @@ enum cram_slot_state {
 	CRAM_FREED	= 3 << CRAM_OWNER_BITS,
 };
 
+#define CRAM_WRITABLE		BIT(27)
+#define CRAM_REVOKING		BIT(28)
+
 /*
  * A command of a real device costs a mailbox round trip, so it should carry
  * many ranges: 127 of 16 bytes fill a 2 KiB payload, after its header.
@@ -80,9 +91,14 @@ enum cram_node_state {
  * @slots: see above
  * @desc: what the driver said, but for the name
  * @name: of the device; the driver's may go before the node
- * @begun: pages whose copying to the node was admitted. Monotonic.
- * @done: of these, pages whose copying has ended, one way or the other, and
- *	whose lines were written back. Monotonic.
+ * @begun: pages to which stores were admitted: to copy them to the node, or
+ *	because they were upgraded. Monotonic.
+ * @done: of these, pages to which no store comes any more and whose lines were
+ *	written back: the copy has ended, one way or the other, or the page was
+ *	revoked or is free. Monotonic.
+ * @writable: upgraded pages; @begun - @done - @writable copies are under way
+ * @writable_budget: so many pages may be; ULONG_MAX: what @limit permits
+ * @writable_override: ... whatever @limit permits
  * @limit: @begun may not pass this; the one word in which the last reading
  *	reaches the admission, see cram_take_reading()
  * @lease_end: in jiffies; later the last reading is not believed any more
@@ -109,6 +125,7 @@ enum cram_node_state {
  * @trim_skip: passes to leave out, because the last one found its pages not
  *	in the allocator: on their way there, or out of service for good
  * @evict_cursor: the slot where the next eviction starts
+ * @spared: rounds in a row in which eviction found nothing but what is read
  * @reap: pages are being written to swap, cramd frees them
  * @reading_mutex: held over the driver's read_capacity()
  * @reading_lock: for @reading, @done0 and @emptied0 together
@@ -129,6 +146,9 @@ struct cram_node {
 
 	atomic64_t begun;
 	atomic64_t done;
+	atomic_long_t writable;
+	unsigned long writable_budget;
+	bool writable_override;
 	u64 limit;
 	unsigned long lease_end;
 	unsigned long reading_start;
@@ -157,6 +177,7 @@ struct cram_node {
 	struct range trim_ranges[CRAM_TRIM_RANGES];
 	unsigned int trim_skip;
 	unsigned long evict_cursor;
+	unsigned int spared;
 	bool reap;
 
 	struct mutex reading_mutex; /* over read_capacity() */
@@ -229,13 +250,21 @@ void cram_kill_residents(struct cram_node *cn);
 /* trim.c */
 unsigned long cram_trim(struct cram_node *cn, bool whole);
 
+/* budget.c */
+void cram_check_budget(struct cram_node *cn);
+void cram_end_upgrade(struct cram_node *cn, unsigned long pfn, u32 id);
+
+/* owner.c */
+struct cram_owner *cram_owner_next(u32 *id, struct cram_cgroup *root);
+
 /* demote.c */
 void cram_reading_ended(void);
 
 /* evict.c */
 void cram_reap(struct cram_node *cn);
 void cram_relieve(struct work_struct *work);
-unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr);
+unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr,
+			 enum cram_evict_to to);
 
 /* stat.c */
 void cram_count(struct cram_cgroup *cg, enum cram_stat item, long nr);

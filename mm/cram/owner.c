@@ -43,6 +43,7 @@ struct cram_owner *cram_owner_create(struct cram_cgroup *cg,
 		return ERR_PTR(-ENOMEM);
 
 	atomic_long_set(&owner->refs, 1);
+	xa_init_flags(&owner->upgraded, XA_FLAGS_LOCK_IRQ);
 	RCU_INIT_POINTER(owner->cg, cg);
 	err = xa_alloc_bh(&cram_owners, &owner->id, owner,
 			  XA_LIMIT(1, CRAM_OWNER_MASK), GFP_KERNEL);
@@ -111,4 +112,28 @@ void cram_owner_put(struct cram_owner *owner, long nr)
 {
 	if (atomic_long_sub_and_test(nr, &owner->refs))
 		call_rcu(&owner->rcu, cram_owner_free);
+}
+
+/**
+ * cram_owner_next - walk the owners that have upgraded pages
+ * @id: where to start; set to where to go on
+ * @root: those of this subtree, or %NULL for all
+ *
+ * Context: process. Return: the next with a reference, or NULL after the last.
+ */
+struct cram_owner *cram_owner_next(u32 *id, struct cram_cgroup *root)
+{
+	struct cram_owner *owner;
+	unsigned long i;
+
+	guard(rcu)();
+	xa_for_each_start(&cram_owners, i, owner, *id) {
+		*id = i + 1;
+		if (xa_empty(&owner->upgraded) ||
+		    (root && !cram_cgroup_is_descendant(rcu_dereference(owner->cg), root)))
+			continue;
+		if (cram_owner_tryget(owner, 1))
+			return owner;
+	}
+	return NULL;
 }

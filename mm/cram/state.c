@@ -4,9 +4,9 @@
  *
  *	open		pages are demoted to it while there is proven room
  *	low		few free cells: nothing new, and cold pages go to swap
- *	critical	very few: as low, and pages go to ordinary memory, too
+ *	critical	very few: as low, and no page stays upgraded
  *	lost		no answer within the lease, or one that cannot be true:
- *			nothing new
+ *			nothing new, no page stays upgraded
  *	offline		by request
  *
  * The state follows from the last reading, its age, and what was asked for;
@@ -206,6 +206,7 @@ void cram_update_state(struct cram_node *cn)
 	}
 	if (cram_node_short(cn))
 		queue_work(system_dfl_wq, &cn->evict_work);
+	cram_check_budget(cn);
 	if (cram_has_lease(cn))
 		mod_delayed_work(system_dfl_wq, &cn->lease_work,
 				 READ_ONCE(cn->lease_end) - jiffies + 1);

@@ -62,6 +62,11 @@ static u64 cram_used(struct cram_node *cn)
 	return (u64)atomic_long_read(&cn->resident) * PAGE_SIZE;
 }
 
+static u64 cram_writable(struct cram_node *cn)
+{
+	return (u64)atomic_long_read(&cn->writable) * PAGE_SIZE;
+}
+
 static u64 cram_logical(struct cram_node *cn)
 {
 	return (u64)NODE_DATA(cn->nid)->node_present_pages * PAGE_SIZE;
@@ -72,6 +77,7 @@ CRAM_NODE_RO(physical_free_bytes, cram_physical_free);
 CRAM_NODE_RO(over_capacity, cram_over_capacity);
 CRAM_NODE_RO(free_bound_bytes, cram_free_bound);
 CRAM_NODE_RO(used_bytes, cram_used);
+CRAM_NODE_RO(writable_bytes, cram_writable);
 CRAM_NODE_RO(logical_bytes, cram_logical);
 
 static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -203,6 +209,54 @@ static ssize_t reserve_bytes_store(struct kobject *kobj,
 
 static struct kobj_attribute reserve_bytes_attr = __ATTR_RW(reserve_bytes);
 
+static ssize_t writable_budget_show(struct kobject *kobj,
+				    struct kobj_attribute *attr, char *buf)
+{
+	unsigned long budget = READ_ONCE(kobj_cram_node(kobj)->writable_budget);
+
+	if (budget == ULONG_MAX)
+		return sysfs_emit(buf, "auto\n");
+	return sysfs_emit(buf, "%llu\n", (u64)budget * PAGE_SIZE);
+}
+
+/*
+ * "auto": as many pages as proven room covers. A number is a limit on top of
+ * that, unless it is more than is covered now: then nothing but the number
+ * counts, and what the device cannot store is lost.
+ */
+static ssize_t writable_budget_store(struct kobject *kobj,
+				     struct kobj_attribute *attr,
+				     const char *buf, size_t count)
+{
+	struct cram_node *cn = kobj_cram_node(kobj);
+	unsigned long budget = ULONG_MAX;
+	bool override = false;
+	int err;
+
+	if (!sysfs_streq(buf, "auto")) {
+		u64 bytes, bound;
+
+		err = kstrtou64(buf, 10, &bytes);
+		if (err)
+			return err;
+		budget = min_t(u64, bytes >> PAGE_SHIFT, ULONG_MAX - 1);
+		cram_last_reading(cn, &bound);
+		override = budget > atomic_long_read(&cn->writable) +
+				    div_u64(bound, cn->desc.cells_per_page);
+	}
+	scoped_guard(mutex, &cn->state_mutex) {
+		WRITE_ONCE(cn->writable_budget, budget);
+		WRITE_ONCE(cn->writable_override, override);
+	}
+	if (override)
+		pr_warn("cram: node %d (%s): writable_budget is more than its cells are proven to hold\n",
+			cn->nid, cn->desc.name);
+	cram_check_budget(cn);
+	return count;
+}
+
+static struct kobj_attribute writable_budget_attr = __ATTR_RW(writable_budget);
+
 /* The watermarks of the states, in bytes of free cells; critical <= low */
 static ssize_t low_bytes_show(struct kobject *kobj, struct kobj_attribute *attr,
 			      char *buf)
@@ -245,6 +299,8 @@ static struct attribute *cram_node_attrs[] = {
 	&free_bound_bytes_attr.attr,
 	&ratio_attr.attr,
 	&used_bytes_attr.attr,
+	&writable_bytes_attr.attr,
+	&writable_budget_attr.attr,
 	&reserve_bytes_attr.attr,
 	&low_bytes_attr.attr,
 	&critical_bytes_attr.attr,

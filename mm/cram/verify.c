@@ -51,7 +51,8 @@ void __cram_verify_set(unsigned long pfn, unsigned long nr, const char *where)
 	if (!pfn_valid(pfn))
 		return;
 	for (; nr; nr--, pfn++)
-		if (page_is_cram(pfn_to_page(pfn)))
+		if (page_is_cram(pfn_to_page(pfn)) &&
+		    !(cram_slot_of(pfn) & CRAM_WRITABLE))
 			cram_violation(where, pfn, cram_slot_of(pfn));
 }
 
@@ -95,7 +96,7 @@ static int cram_walk_pte(pte_t *ptep, unsigned long addr, unsigned long next,
 		return 0;
 
 	w->mapped++;
-	if (pte_write(pte)) {
+	if (pte_write(pte) && !(cram_slot_of(pte_pfn(pte)) & CRAM_WRITABLE)) {
 		w->writable++;
 		cram_violation("walker: writable", pte_pfn(pte),
 			       cram_slot_of(pte_pfn(pte)));
@@ -248,7 +249,8 @@ static u64 cram_moves(void)
 }
 
 /* Pages of the subtree of @root on a node, by the slots. RCU. */
-static unsigned long cram_count_slots(struct cram_node *cn, struct cram_cgroup *root)
+static unsigned long cram_count_slots(struct cram_node *cn, struct cram_cgroup *root,
+				      unsigned long *writable)
 {
 	unsigned long i, nr = 0;
 	u32 last_id = 0;
@@ -270,6 +272,7 @@ static unsigned long cram_count_slots(struct cram_node *cn, struct cram_cgroup *
 							   root);
 		}
 		nr += inside;
+		*writable += inside && slot & CRAM_WRITABLE;
 	}
 	return nr;
 }
@@ -287,16 +290,18 @@ static bool cram_books_differ(struct cram_walk *w)
 	guard(rcu)();
 	while ((cg = cram_cgroup_next(cg))) {
 		unsigned long total = 0, resident = cram_cgroup_resident(cg, NUMA_NO_NODE);
+		unsigned long writable = 0, charged = cram_cgroup_writable(cg);
 		u64 moves = cram_moves();
 		bool wrong = false;
 
 		for_each_node_mask(nid, cram_nodes) {
-			unsigned long slots = cram_count_slots(cram_node_get(nid), cg);
+			unsigned long slots = cram_count_slots(cram_node_get(nid), cg,
+							       &writable);
 
 			wrong |= slots != cram_cgroup_resident(cg, nid);
 			total += slots;
 		}
-		if ((wrong || total != resident) && moves == cram_moves() &&
+		if ((wrong || total != resident || writable != charged) && moves == cram_moves() &&
 		    cram_cgroup_alive(cg))
 			w->books++;
 	}

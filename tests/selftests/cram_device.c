@@ -120,6 +120,12 @@ static void alone(void)
 	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
 }
 
+/* Stores go to the device without a fault, as far as it has cells for all. */
+static void may_write(void)
+{
+	CHECK_EQ(cg_write(&cg_here, "cram.writable_budget", "max"), 0);
+}
+
 static void herd_start(struct herd *herd)
 {
 	unsigned int i;
@@ -213,6 +219,7 @@ static void without_interrupts(void)
 	struct herd herd;
 
 	alone();
+	may_write();
 	device_fault("\"no-interrupts\": true");
 	herd_start(&herd);
 	CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cram.stat", "demote") > 0));
@@ -226,6 +233,7 @@ static void late_300(void)
 	struct herd herd;
 
 	alone();
+	may_write();
 	device_fault("\"delay\": 300");
 	herd_start(&herd);
 	CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cram.stat", "demote") > 0));
@@ -261,7 +269,7 @@ static void late_5000(void)
 	over(&herd);
 }
 
-static int64_t copies_under_way(void)
+static int64_t stores_admitted(void)
 {
 	char buf[500], *p;
 	long long begun, done;
@@ -283,20 +291,72 @@ static void dead_mailbox(void)
 	double start;
 
 	alone();
+	may_write();
 	herd_start(&herd);
-	CHECK(WAIT_FOR(60, cg_key(&cg_here, "cram.stat", "demote") > 0));
+	CHECK(WAIT_FOR(60, cg_key(&cg_here, "cram.stat", "demote") > 0 &&
+			   cg_key(&cg_here, "cram.stat", "upgrade") > 0));
 	start = now();
 	device_fault("\"drop\": true");
 	CHECK(WAIT_FOR(SETTLES, state_is("lost")));
 	/* One lease, and the time of a slow machine to ask and to look. */
 	CHECK(now() - start < 1.0 + 3, "%.1f s", now() - start);
-	/* Copies that had begun may end yet, and no more begin. */
-	CHECK(WAIT_FOR(SETTLES, copies_under_way() == 0));
+	/* Copies that had begun may end yet, and no more begin; nor may anybody write. */
+	CHECK(WAIT_FOR(SETTLES, stores_admitted() == 0));
+	CHECK_EQ(node_number("writable_bytes"), 0);
 	demoted = cg_key(&cg_here, "cram.stat", "demote");
 	nap_ms(2000);
 	CHECK_EQ(cg_key(&cg_here, "cram.stat", "demote"), demoted);
 	CHECK(state_is("lost"));
 	over(&herd);
+}
+
+/* --- budgets, from outside ----------------------------------------------------- */
+
+static volatile bool written_on;
+
+static void *write_on(void *arg)
+{
+	while (written_on)
+		for (size_t i = 0; i < HOG_PAGES / 8; i++)
+			((volatile uint64_t *)((char *)arg + i * PAGE))[8]++;
+	return NULL;
+}
+
+/*
+ * When the write that takes the budget away has returned, no store comes to the
+ * device any more, whatever CPUs and threads have at hand.
+ */
+static void stores_end_with_the_budget(void)
+{
+	const size_t pages = HOG_PAGES / 8;
+	pthread_t threads[4];
+	char *p = map_pages(pages);
+	int i, round;
+
+	fill_period = 64;
+	for (round = 0; round < 3; round++) {
+		may_write();
+		fill(p, pages, SEED);
+		demote(p, pages);
+		written_on = true;
+		for (i = 0; i < 4; i++)
+			CHECK(!pthread_create(&threads[i], NULL, write_on, p));
+		CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.writable_current") ==
+					(int64_t)(pages * PAGE)));
+		/* It can be seen while it lasts. */
+		qmp("\"cxl-cram-mark\", \"arguments\": {" DEVICE_PATH "}");
+		CHECK(WAIT_FOR(SETTLES, device_number("marked") > 0));
+		CHECK_EQ(cg_write(&cg_here, "cram.writable_budget", "0"), 0);
+		qmp("\"cxl-cram-mark\", \"arguments\": {" DEVICE_PATH "}");
+		CHECK_EQ(cg_number(&cg_here, "cram.writable_current"), 0);
+		nap_ms(500);
+		CHECK_EQ(device_number("marked"), 0);
+		written_on = false;
+		for (i = 0; i < 4; i++)
+			CHECK(!pthread_join(threads[i], NULL));
+	}
+	CHECK(cg_key(&cg_here, "cram.stat", "revoke") > 0);
+	CHECK(!munmap(p, pages * PAGE));
 }
 
 /* --- positive controls -------------------------------------------------------- */
@@ -349,6 +409,36 @@ static void admission_off(void)
 		skip("no disable_hooks (CONFIG_CRAM_VERIFY)");
 	overrun();
 	CHECK_EQ(write_text("/sys/kernel/debug/cram/disable_hooks", "none"), 0);
+	believe_again();
+}
+
+/* More may be written than there are cells for, because somebody said so. */
+static void budget_overridden(void)
+{
+	int64_t before = device_number("over-capacity");
+	size_t pages = physical / PAGE + 8 * CHUNK, i;
+	char *p = map_pages(pages);
+
+	may_write();
+	CHECK_EQ(write_text(node_file("critical_bytes"), "0"), 0);
+	CHECK_EQ(write_text(node_file("low_bytes"), "0"), 0);
+	CHECK_EQ(write_text(node_file("writable_budget"), "1000000000000"), 0);
+	fill_period = 8;
+	for (i = 0; i < pages; i += CHUNK) {
+		fill(p + i * PAGE, CHUNK, SEED + i);
+		CHECK(WAIT_FOR(SETTLES, (madvise(p + i * PAGE, CHUNK * PAGE, MADV_PAGEOUT),
+					 count_resident(p + i * PAGE, CHUNK) == CHUNK)));
+	}
+	CHECK_EQ(device_number("over-capacity"), before);
+	fill_period = 512;
+	for (i = 0; i < pages && !state_is("lost"); i += CHUNK)
+		fill(p + i * PAGE, CHUNK, SEED + i);
+	CHECK(device_number("over-capacity") > before);
+	CHECK(WAIT_FOR(5, state_is("lost")));
+	/* It has lost what it was given, and gets no more. */
+	CHECK(WAIT_FOR(SETTLES, node_number("writable_bytes") == 0));
+	CHECK(!munmap(p, pages * PAGE));
+	CHECK_EQ(write_text(node_file("writable_budget"), "auto"), 0);
 	believe_again();
 }
 
@@ -585,6 +675,7 @@ static const struct scenario scenarios[] = {
 	{ "answers come 1500 ms late", late_1500 },
 	{ "answers come 5000 ms late", late_5000 },
 	{ "the mailbox dies", dead_mailbox },
+	{ "stores end with the budget", stores_end_with_the_budget },
 	{ "cells come back", cells_come_back },
 	{ "1000 pages have the content that the device says", same_content },
 	{ "a broken page is touched", poison },
@@ -592,6 +683,7 @@ static const struct scenario scenarios[] = {
 	{ "a broken page is to be swapped out", poison_swapped },
 	{ "control: admission off", admission_off, S_VIOLATES },
 	{ "control: a lying device", lying_device, S_VIOLATES },
+	{ "control: a budget beyond all cells", budget_overridden, S_VIOLATES },
 };
 
 int main(void)
@@ -614,6 +706,7 @@ int main(void)
 		write_text("/sys/kernel/debug/cram/disable_hooks", "none");
 		write_text(node_file("low_bytes"), low);
 		write_text(node_file("critical_bytes"), critical);
+		write_text(node_file("writable_budget"), "auto");
 		write_text(node_file("state"), "open");
 		swap_off();
 		WAIT_FOR(20, state_is("open"));

@@ -47,6 +47,19 @@ static const struct row {
 	{ "cram.max", "3m", "3145728" },
 	{ "cram.max", "2G", "2147483648" },
 	{ "cram.max", "9223372036854771712", "max" },
+	{ "cram.writable_budget", "inherit", "inherit" },
+	{ "cram.writable_budget", " inherit\n", "inherit" },
+	{ "cram.writable_budget", "max", "max" },
+	{ "cram.writable_budget", "0", "0" },
+	{ "cram.writable_budget", "4097", "4096" },
+	{ "cram.writable_budget", "3M", "3145728" },
+	{ "cram.writable_budget", "\n", NULL, EINVAL },
+	{ "cram.writable_budget", "auto", NULL, EINVAL },
+	{ "cram.writable_budget", "inherited", NULL, EINVAL },
+	{ "cram.writable_budget", "INHERIT", NULL, EINVAL },
+	{ "cram.writable_budget", "-1", NULL, EINVAL },
+	{ "cram.writable_budget", "1 2", NULL, EINVAL },
+	{ "cram.writable_budget", "1T", NULL, EINVAL },
 	{ "cram.max", "\n", NULL, EINVAL },
 	{ "cram.max", "   ", NULL, EINVAL },
 	{ "cram.max", "-1", NULL, EINVAL },
@@ -131,11 +144,12 @@ static const struct row {
 	{ "cram.events", "max 0", NULL, EINVAL, EACCES },
 	{ "cram.events.local", "0", NULL, EINVAL, EACCES },
 	{ "cram.stat", "0", NULL, EINVAL, EACCES },
+	{ "cram.writable_current", "0", NULL, EINVAL, EACCES },
 	{ "cram.numa_stat", "0", NULL, EINVAL, EACCES },
 };
 
 /* What a write may change. */
-static const char *const shown[] = { "cram.max", "cram.nodes", "cram.nodes.effective", ENABLED };
+static const char *const shown[] = { "cram.max", "cram.writable_budget", "cram.nodes", "cram.nodes.effective", ENABLED };
 
 static const char *path_of(const struct cg *cg, const char *file)
 {
@@ -188,6 +202,7 @@ static void good_state(const struct cg *cg)
 	snprintf(node, sizeof(node), "%d", cram_node());
 	write_text(path_of(cg, "cram.max"), "12582912");
 	write_text(path_of(cg, "cram.nodes"), node);
+	write_text(path_of(cg, "cram.writable_budget"), "8388608");
 	write_text(ENABLED, "1");
 }
 
@@ -252,11 +267,11 @@ static const struct file {
 	  "revoke 0\nevict 0\npoison 0\n" },
 	{ "cram.stat", 0444, NULL },
 	{ "cram.numa_stat", 0444, "resident N@=0\n" },
-	{ "cram.node.max", 0, NULL },
-	{ "cram.low", 0, NULL },
-	{ "cram.writable_budget", 0, NULL },
-	{ "cram.writable_current", 0, NULL },
-	{ "cram.reclaim", 0, NULL },
+	{ "cram.node.max", 0644, "" },
+	{ "cram.low", 0644, "0\n" },
+	{ "cram.writable_budget", 0644, "inherit\n" },
+	{ "cram.writable_current", 0444, "0\n" },
+	{ "cram.reclaim", 0200, NULL },
 };
 
 static const char *const stat_keys[] = {
@@ -266,7 +281,7 @@ static const char *const stat_keys[] = {
 	"refuse_page",
 };
 
-static const char *const gauges[] = { "readonly" };
+static const char *const gauges[] = { "readonly", "writable" };
 
 static const struct file *file_named(const char *name)
 {

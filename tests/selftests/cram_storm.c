@@ -64,8 +64,8 @@ enum deed {
 	/* of the workers */
 	READ, WRITE, PAGEOUT, DONTNEED, UNMAP, FORK,
 	/* of the admins */
-	MAKE, REMOVE, VACATE, ENABLE, DISABLE, LOWER, RAISE, NODES, MEMORY_MAX,
-	RECLAIM, MOVE, KILL, LOOK,
+	MAKE, REMOVE, VACATE, ENABLE, DISABLE, LOWER, RAISE, BUDGET, NODES,
+	MEMORY_MAX, RECLAIM, MOVE, KILL, LOOK,
 	/* of the operator */
 	OFFLINE, OPEN,
 	NR_DEEDS,
@@ -73,8 +73,8 @@ enum deed {
 
 static const char *const deed_names[NR_DEEDS] = {
 	"read", "write", "pageout", "dontneed", "unmap", "fork",
-	"make", "remove", "vacate", "enable", "disable", "lower", "raise", "nodes", "memory.max",
-	"reclaim", "move", "kill", "look",
+	"make", "remove", "vacate", "enable", "disable", "lower", "raise", "budget", "nodes",
+	"memory.max", "reclaim", "move", "kill", "look",
 	"offline", "open",
 };
 
@@ -402,6 +402,21 @@ static int raise_max(struct dice *d)
 	return set_max(d, AREA * (1 + below(d, 64)));
 }
 
+static int budget(struct dice *d)
+{
+	static const char *const fixed[] = { "max", "inherit", "0", "max" };
+	struct cg cg = some_cg(d, 0, 3);
+	size_t which = below(d, 6);
+	char text[32];
+
+	if (which < ARRAY_SIZE(fixed))
+		snprintf(text, sizeof(text), "%s", fixed[which]);
+	else
+		snprintf(text, sizeof(text), "%lu", below(d, AREA) * PAGE);
+	return write_bytes(cg_file(&cg, "cram.writable_budget"), text, strlen(text),
+			   below(d, 4) ? 0 : O_NONBLOCK);
+}
+
 static int nodes(struct dice *d)
 {
 	struct cg cg = some_cg(d, 1, 3);
@@ -480,6 +495,7 @@ static const struct {
 	{ DISABLE, disable, { EBUSY, ENOMEM }, 4 },
 	{ LOWER, lower, {}, 4 },
 	{ RAISE, raise_max, {}, 8 },
+	{ BUDGET, budget, {}, 8 },
 	{ NODES, nodes, {}, 6 },
 	{ MEMORY_MAX, memory_max, {}, 6 },
 	{ RECLAIM, reclaim, {}, 12 },

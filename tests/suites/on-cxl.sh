@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# The engine on the emulated device, see tests/selftests/cram_device.c.
+# Run the program $TEST of tests/selftests on the emulated device, brought up as
+# an administrator would do it by hand.
 cd "$(dirname "$0")" || exit 1
 . ./lib-cxl.sh
 
@@ -13,4 +14,4 @@ if ! up; then
 	echo "Bail out! no cram node"
 	exit 1
 fi
-exec ./cram_device
+exec "./$TEST"

@@ -1,0 +1,605 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Writable budgets: pages that are stored to where they are, how many, who pays,
+ * and how that is taken back, from whoever has the page at that moment.
+ */
+#include "util.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define N	64
+#define SEED	21
+#define NTHREADS 4
+
+static int64_t writable(void)
+{
+	return cg_number(&cg_here, "cram.writable_current");
+}
+
+static int64_t stat_of(const char *key)
+{
+	return cg_key(&cg_here, "cram.stat", key);
+}
+
+static void budget(const char *text)
+{
+	CHECK_EQ(cg_write(&cg_here, "cram.writable_budget", text), 0);
+}
+
+static void budget_pages(size_t pages)
+{
+	CHECK_EQ(cg_printf(&cg_here, "cram.writable_budget", "%zu", pages * PAGE), 0);
+}
+
+static void rewrite_all(char *p, size_t pages)
+{
+	for (size_t i = 0; i < pages; i++)
+		rewrite(p + i * PAGE);
+}
+
+/* Resident, and upgraded by a store to each */
+static char *upgraded(size_t pages)
+{
+	char *p = map_pages(pages);
+
+	fill(p, pages, SEED);
+	demote(p, pages);
+	rewrite_all(p, pages);
+	CHECK_EQ(count_resident(p, pages), pages);
+	return p;
+}
+
+/* --- inside the budget, and outside ------------------------------------------- */
+
+static void none_by_default(void)
+{
+	char *p = map_pages(N);
+
+	fill(p, N, SEED);
+	demote(p, N);
+	rewrite_all(p, N);
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK_EQ(writable(), 0);
+	CHECK_EQ(stat_of("upgrade"), 0);
+	CHECK_EQ(stat_of("promote_write"), N);
+	/* There was no budget to run out of. */
+	CHECK_EQ(cg_key(&cg_here, "cram.events", "budget"), 0);
+	CHECK(!munmap(p, N * PAGE));
+}
+
+static void in_place(void)
+{
+	uint64_t pfns[N];
+	char *p;
+	int i;
+
+	budget("max");
+	p = map_pages(N);
+	fill(p, N, SEED);
+	demote(p, N);
+	for (i = 0; i < N; i++)
+		pfns[i] = pfn_of(p + i * PAGE);
+	fill(p, N, SEED + 1);
+	for (i = 0; i < N; i++)
+		CHECK_EQ(pfn_of(p + i * PAGE), pfns[i]);
+	CHECK_CONTENT(p, N, SEED + 1);
+	CHECK_EQ(writable(), N * PAGE);
+	CHECK_EQ(node_number("writable_bytes"), N * PAGE);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), N * PAGE);
+	CHECK_EQ(stat_of("writable"), N * PAGE);
+	CHECK_EQ(stat_of("readonly"), 0);
+	CHECK_EQ(stat_of("upgrade"), N);
+	CHECK_EQ(stat_of("promote_write"), 0);
+	CHECK(!munmap(p, N * PAGE));
+	CHECK_EQ(writable(), 0);
+	CHECK_EQ(node_number("writable_bytes"), 0);
+}
+
+static void limited(void)
+{
+	char *p = map_pages(N);
+
+	budget_pages(N / 4);
+	fill(p, N, SEED);
+	demote(p, N);
+	rewrite_all(p, N);
+	CHECK_EQ(writable(), N / 4 * PAGE);
+	CHECK_EQ(count_resident(p, N), N / 4);
+	CHECK_EQ(stat_of("upgrade"), N / 4);
+	CHECK_EQ(stat_of("promote_write"), N - N / 4);
+	CHECK_EQ(cg_key(&cg_here, "cram.events", "budget"), N - N / 4);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK(!munmap(p, N * PAGE));
+}
+
+/* A child draws on the number above it, unless it has its own; both bind. */
+static void hierarchy(void)
+{
+	struct cg child = cg_make(cg_here.path, "child"), other = cg_make(cg_here.path, "other");
+	char *p;
+
+	CHECK_EQ(cg_enter(&child, getpid()), 0);
+	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
+	p = map_pages(N);
+
+	/* Its own number needs none above. */
+	CHECK_EQ(cg_printf(&child, "cram.writable_budget", "%zu", 8 * PAGE), 0);
+	fill(p, N, SEED);
+	demote(p, N);
+	rewrite_all(p, N);
+	CHECK_EQ(cg_number(&child, "cram.writable_current"), 8 * PAGE);
+	CHECK_EQ(writable(), 8 * PAGE);
+	CHECK(cg_key(&child, "cram.events.local", "budget") > 0);
+
+	/* Lowered above, it is taken from below. */
+	budget_pages(4);
+	CHECK_EQ(cg_number(&child, "cram.writable_current"), 4 * PAGE);
+	CHECK_EQ(writable(), 4 * PAGE);
+	CHECK_EQ(cg_key(&child, "cram.events", "revoke"), 1);
+	CHECK_EQ(cg_key(&child, "cram.stat", "revoke"), 4);
+
+	/* Without its own it has the parent's. */
+	CHECK_EQ(cg_write(&child, "cram.writable_budget", "inherit"), 0);
+	CHECK_EQ(cg_number(&child, "cram.writable_current"), 4 * PAGE);
+	/* And without any, none. */
+	budget("inherit");
+	CHECK_EQ(cg_number(&child, "cram.writable_current"), 0);
+	CHECK_CONTENT(p, N, SEED);
+
+	/* A cgroup that goes leaves its pages, and who may write them, above. */
+	budget("max");
+	fill(p, N, SEED);
+	demote(p, N);
+	rewrite_all(p, N);
+	CHECK_EQ(writable(), N * PAGE);
+	CHECK_EQ(cg_enter(&other, getpid()), 0);
+	CHECK_EQ(cg_remove(&child), 0);
+	CHECK_EQ(writable(), N * PAGE);
+	CHECK_EQ(cg_number(&other, "cram.writable_current"), 0);
+	budget_pages(N / 2);
+	CHECK_EQ(writable(), N / 2 * PAGE);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK(!munmap(p, N * PAGE));
+	CHECK_EQ(writable(), 0);
+}
+
+/* --- taking back -------------------------------------------------------------- */
+
+static void lowered(void)
+{
+	char *p;
+
+	budget("max");
+	p = upgraded(N);
+	budget_pages(N / 2);
+	CHECK_EQ(writable(), N / 2 * PAGE);
+	CHECK_EQ(stat_of("revoke"), N / 2);
+	CHECK_EQ(cg_key(&cg_here, "cram.events", "revoke"), 1);
+	CHECK_EQ(count_resident(p, N), N);
+	budget("0");
+	CHECK_EQ(writable(), 0);
+	CHECK_EQ(stat_of("readonly"), N * PAGE);
+	CHECK_EQ(count_resident(p, N), N);
+	CHECK_CONTENT(p, N, SEED);
+	rewrite_all(p, N);
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK(!munmap(p, N * PAGE));
+}
+
+struct writer {
+	pthread_t thread;
+	volatile uint64_t *from;
+	size_t words;
+	uint64_t rounds;
+};
+
+static volatile bool stop;
+
+/* Each word counts how often this thread was there. */
+static void *write_on(void *arg)
+{
+	struct writer *w = arg;
+
+	while (!stop) {
+		for (size_t i = 0; i < w->words; i++)
+			w->from[i * 8]++;
+		w->rounds++;
+	}
+	return NULL;
+}
+
+/* Threads that write on and on; each has a word of its own in every cache line. */
+static void lowered_under_writers(void)
+{
+	size_t pages = 16 * scale() * MIB / PAGE;
+	struct writer w[NTHREADS] = {};
+	char *p = map_pages(pages);
+	double start;
+	int i, round;
+
+	memset(p, 0, pages * PAGE);
+	for (i = 0; i < NTHREADS; i++) {
+		w[i].from = (uint64_t *)p + i;
+		w[i].words = pages * PAGE / 64;
+		CHECK(!pthread_create(&w[i].thread, NULL, write_on, &w[i]));
+	}
+	for (round = 0; round < 5; round++) {
+		budget("max");
+		for (i = 0; i < 3; i++) {
+			CHECK(!madvise(p, pages * PAGE, MADV_PAGEOUT), "%m");
+			nap_ms(100);
+		}
+		CHECK(WAIT_FOR(SETTLES, madvise(p, pages * PAGE, MADV_PAGEOUT) == 0 &&
+					writable() > 0));
+		start = now();
+		budget("0");
+		/* It has returned: nothing is, and nothing becomes so again. */
+		CHECK_EQ(writable(), 0);
+		CHECK_EQ(node_number("writable_bytes"), 0);
+		tap_note("taken back within %.2f s", now() - start);
+		CHECK(now() - start < SETTLES);
+		nap_ms(50);
+		CHECK_EQ(writable(), 0);
+	}
+	stop = true;
+	for (i = 0; i < NTHREADS; i++)
+		CHECK(!pthread_join(w[i].thread, NULL));
+	for (i = 0; i < NTHREADS; i++)
+		for (size_t k = 0; k < w[i].words; k++)
+			CHECK_EQ(w[i].from[k * 8], w[i].rounds);
+	CHECK(stat_of("upgrade") > 0);
+	CHECK(stat_of("revoke") > 0);
+	CHECK(!munmap(p, pages * PAGE));
+}
+
+static void nothing(int sig)
+{
+}
+
+/*
+ * Who has a reference may store without a page table entry. The page stays
+ * charged until it is let go; a signal ends the waiting, not the taking back.
+ */
+static void held(void)
+{
+	struct sigaction act = { .sa_handler = nothing };
+	struct iovec iov;
+	int fd[2];
+	char *p;
+
+	CHECK(!pipe(fd));
+	budget("max");
+	p = upgraded(N);
+	iov = (struct iovec){ p, 3 * PAGE };
+	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 3 * PAGE);
+
+	sigaction(SIGALRM, &act, NULL);
+	alarm(2);
+	CHECK_EQ(cg_write(&cg_here, "cram.writable_budget", "0"), -EINTR);
+	alarm(0);
+	CHECK_EQ(cg_number(&cg_here, "cram.writable_budget"), 0);
+	CHECK_EQ(writable(), 3 * PAGE);
+	/* Writing to them goes on where they are: the reference relies on it. */
+	rewrite_all(p, 3);
+	CHECK_EQ(count_resident(p, 3), 3);
+	/* The others are copied. */
+	rewrite(p + 3 * PAGE);
+	CHECK_EQ(count_resident(p + 3 * PAGE, 1), 0);
+
+	close(fd[0]);
+	close(fd[1]);
+	CHECK(WAIT_FOR(SETTLES, writable() == 0));
+	CHECK_EQ(count_resident(p, N), N - 1);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK(!munmap(p, N * PAGE));
+}
+
+static int pipe_of_all[2];
+
+static void splice_and_end(struct peer *up, void *arg)
+{
+	struct iovec iov = { upgraded(3), 3 * PAGE };
+
+	CHECK_EQ(vmsplice(pipe_of_all[1], &iov, 1, 0), 3 * PAGE);
+}
+
+/* ... who may have it longer than any process has it mapped. */
+static void held_by_a_pipe(void)
+{
+	char *mine = map_pages(3), *read_back = map_pages(3);
+	struct peer peer;
+
+	CHECK(!pipe(pipe_of_all));
+	budget("max");
+	peer = peer_start(splice_and_end, NULL);
+	CHECK_EQ(peer_end(&peer), 0);
+	/* Time for the worker to come by some times. */
+	CHECK(!WAIT_FOR(3, writable() != 3 * (int64_t)PAGE));
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 3 * PAGE);
+	fill(mine, 3, SEED);
+	CHECK_EQ(read(pipe_of_all[0], read_back, 3 * PAGE), 3 * PAGE);
+	CHECK(!memcmp(mine, read_back, 3 * PAGE));
+	CHECK(WAIT_FOR(SETTLES, writable() == 0));
+	close(pipe_of_all[0]);
+	close(pipe_of_all[1]);
+	CHECK(!munmap(mine, 3 * PAGE));
+	CHECK(!munmap(read_back, 3 * PAGE));
+}
+
+static void without_waiting(void)
+{
+	char *p;
+
+	budget("max");
+	p = upgraded(N);
+	CHECK_EQ(write_bytes(cg_file(&cg_here, "cram.writable_budget"), "0", 1, O_NONBLOCK), 0);
+	CHECK(WAIT_FOR(SETTLES, writable() == 0));
+	CHECK_CONTENT(p, N, SEED);
+	CHECK(!munmap(p, N * PAGE));
+}
+
+/* --- recycling ---------------------------------------------------------------- */
+
+/* The budget follows the pages that are written. */
+static void recycled(void)
+{
+	int64_t promoted;
+	char *p;
+
+	budget_pages(N / 2);
+	p = map_pages(N);
+	fill(p, N, SEED);
+	demote(p, N);
+	rewrite_all(p, N / 2);
+	CHECK_EQ(writable(), N / 2 * PAGE);
+	/* The first quarter is written on, the second is not. */
+	CHECK(WAIT_FOR(SETTLES, (rewrite_all(p, N / 4), stat_of("recycle") == N / 4)));
+	CHECK_EQ(writable(), N / 4 * PAGE);
+	promoted = stat_of("promote_write");
+	CHECK_EQ(promoted, 0);
+	rewrite_all(p, N / 4);
+	rewrite_all(p + N / 2 * PAGE, N / 4);
+	CHECK_EQ(stat_of("promote_write"), 0);
+	CHECK_EQ(writable(), N / 2 * PAGE);
+	CHECK_EQ(stat_of("revoke"), 0);
+	CHECK_EQ(cg_key(&cg_here, "cram.events", "revoke"), 0);
+	CHECK_EQ(count_resident(p, N), N);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK(!munmap(p, N * PAGE));
+}
+
+/* What tells of a store to a lazily freed page must not be lost on the way. */
+static void lazyfree(void)
+{
+	char *p;
+	int i, round;
+
+	for (round = 0; round < 20 * (int)scale(); round++) {
+		budget("max");
+		p = upgraded(N);
+		CHECK(!madvise(p, N * PAGE, MADV_FREE), "%m");
+		for (i = 0; i < N; i += 2)
+			fill_page(p + i * PAGE, SEED + 1, i);
+		if (round % 2)
+			budget("0");
+		madvise(p, N * PAGE, MADV_PAGEOUT);
+		for (i = 0; i < N; i += 2)
+			CHECK(!page_differs(p + i * PAGE, SEED + 1, i), "page %d, round %d",
+			      i, round);
+		CHECK(!munmap(p, N * PAGE));
+	}
+}
+
+/* --- other users of the page -------------------------------------------------- */
+
+static void child_writes(struct peer *up, void *arg)
+{
+	char *p = arg;
+
+	fill(p, N, SEED + 1);
+	tell(up, 'w');
+	hear(up);
+	CHECK_CONTENT(p, N, SEED + 1);
+}
+
+/* Shared, so nobody may write; and nobody pays for that any more. */
+static void forked(void)
+{
+	struct peer child;
+	char *p;
+
+	budget("max");
+	p = upgraded(N);
+	child = peer_start(child_writes, p);
+	CHECK_EQ(hear(&child), 'w');
+	CHECK_CONTENT(p, N, SEED);
+	CHECK(WAIT_FOR(SETTLES, writable() == 0));
+	CHECK_EQ(count_resident(p, N), N);
+	fill(p, N, SEED + 2);
+	tell(&child, 'g');
+	CHECK_EQ(peer_end(&child), 0);
+	CHECK_CONTENT(p, N, SEED + 2);
+	CHECK(!munmap(p, N * PAGE));
+}
+
+static void protected(void)
+{
+	char *p;
+
+	budget("max");
+	p = upgraded(N);
+	CHECK(!mprotect(p, N * PAGE, PROT_READ));
+	CHECK(!mprotect(p, N * PAGE, PROT_READ | PROT_WRITE));
+	fill(p, N, SEED + 1);
+	CHECK_EQ(writable(), N * PAGE);
+	CHECK(!mprotect(p, N * PAGE, PROT_READ));
+	budget("0");
+	CHECK_EQ(writable(), 0);
+	CHECK(!mprotect(p, N * PAGE, PROT_READ | PROT_WRITE));
+	CHECK_EQ(run_walker(), 0);
+	fill(p, N, SEED + 2);
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK(!munmap(p, N * PAGE));
+}
+
+/* Read straight from a disk into upgraded pages, while they are taken back. */
+static void direct_io(void)
+{
+	int fd = open("/dev/ram0", O_RDWR | O_DIRECT), round;
+	char *src, *p;
+
+	if (fd < 0)
+		skip("/dev/ram0 (CONFIG_BLK_DEV_RAM)");
+	src = map_pages(N);
+	fill(src, N, SEED + 1);
+	CHECK_EQ(pwrite(fd, src, N * PAGE, 0), N * PAGE);
+	for (round = 0; round < 20; round++) {
+		budget("max");
+		p = upgraded(N);
+		CHECK_EQ(write_bytes(cg_file(&cg_here, "cram.writable_budget"), "0", 1,
+				     O_NONBLOCK), 0);
+		CHECK_EQ(pread(fd, p, N * PAGE, 0), N * PAGE);
+		CHECK_CONTENT(p, N, SEED + 1);
+		CHECK(WAIT_FOR(SETTLES, writable() == 0));
+		CHECK_CONTENT(p, N, SEED + 1);
+		CHECK(!munmap(p, N * PAGE));
+	}
+	close(fd);
+	CHECK(!munmap(src, N * PAGE));
+}
+
+static void swapped(void)
+{
+	char *p;
+
+	if (!swap_on(64))
+		skip("no zram");
+	budget("max");
+	p = upgraded(N);
+	madvise(p, N * PAGE, MADV_PAGEOUT);
+	CHECK(WAIT_FOR(SETTLES, (madvise(p, N * PAGE, MADV_PAGEOUT),
+				 count_swapped(p, N) == N)));
+	CHECK(WAIT_FOR(SETTLES, writable() == 0));
+	CHECK_CONTENT(p, N, SEED);
+	CHECK(!munmap(p, N * PAGE));
+	swap_off();
+}
+
+/* --- the node's own budget ---------------------------------------------------- */
+
+static void node_limited(void)
+{
+	char text[32], *p = map_pages(N);
+
+	budget("max");
+	snprintf(text, sizeof(text), "%lu", N / 2 * PAGE);
+	CHECK_EQ(write_text(node_file("writable_budget"), text), 0);
+	CHECK_EQ(node_number("writable_budget"), N / 2 * PAGE);
+	fill(p, N, SEED);
+	demote(p, N);
+	rewrite_all(p, N);
+	CHECK_EQ(writable(), N / 2 * PAGE);
+	CHECK_EQ(count_resident(p, N), N / 2);
+	/* Lowered, the node takes back. */
+	CHECK_EQ(write_text(node_file("writable_budget"), "0"), 0);
+	CHECK(WAIT_FOR(SETTLES, writable() == 0));
+	CHECK(stat_of("revoke") > 0);
+	CHECK_EQ(write_text(node_file("writable_budget"), "-1"), -EINVAL);
+	CHECK_EQ(write_text(node_file("writable_budget"), "max"), -EINVAL);
+	CHECK_EQ(node_number("writable_budget"), 0);
+	CHECK_EQ(write_text(node_file("writable_budget"), "auto"), 0);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK(!munmap(p, N * PAGE));
+}
+
+/* Nothing is writable on a node of which nobody knows what it can take. */
+static void node_lost(void)
+{
+	char *p;
+
+	budget("max");
+	p = upgraded(N);
+	CHECK_EQ(write_text(SIM "drop", "1"), 0);
+	CHECK(WAIT_FOR(SETTLES, state_is("lost")));
+	CHECK(WAIT_FOR(SETTLES, writable() == 0));
+	CHECK_EQ(count_resident(p, N), N);
+	rewrite(p);
+	CHECK_EQ(count_resident(p, N), N - 1);
+	CHECK_EQ(write_text(SIM "drop", "0"), 0);
+	CHECK(WAIT_FOR(SETTLES, state_is("open")));
+	rewrite_all(p, N);
+	CHECK_EQ(writable(), (N - 1) * PAGE);
+	/* Offline it moves them off instead. */
+	CHECK_EQ(write_text(node_file("state"), "offline"), 0);
+	CHECK_EQ(writable(), 0);
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK_EQ(write_text(node_file("state"), "open"), 0);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK(!munmap(p, N * PAGE));
+}
+
+/* What is writable may yet fill the cells: it is not room for others. */
+static void covered_by_room(void)
+{
+	size_t pages = node_number("logical_bytes") / 4 * 3 / PAGE / N * N;
+	int64_t before;
+	char *p;
+
+	budget("max");
+	fill_period = 8;
+	p = map_pages(pages);
+	fill(p, pages, SEED);
+	demote(p, pages);
+	/* All of them compress well; after this, none does. */
+	rewrite_all(p, pages);
+	CHECK(WAIT_FOR(SETTLES, node_number("free_bound_bytes") > 0));
+	before = writable();
+	CHECK(before > 0);
+	CHECK(before < node_number("physical_bytes"));
+	CHECK(stat_of("promote_write") > 0);
+	fill_period = 512;
+	for (size_t i = 0; i < pages; i += N)
+		fill(p + i * PAGE, N, SEED + i);
+	CHECK_EQ(node_number("over_capacity"), 0);
+	tap_note("%lld KiB writable of %zu, %lld pages promoted", (long long)before / 1024,
+		 pages * PAGE / 1024, (long long)stat_of("promote_write"));
+	for (size_t i = 0; i < pages; i += N)
+		CHECK_CONTENT(p + i * PAGE, N, SEED + i);
+	CHECK(!munmap(p, pages * PAGE));
+}
+
+static const struct scenario scenarios[] = {
+	{ "without a budget every write promotes", none_by_default },
+	{ "within a budget pages are written where they are", in_place },
+	{ "a budget is a limit", limited },
+	{ "budgets bind down the tree", hierarchy },
+	{ "a lower budget takes back what is writable", lowered },
+	{ "... while threads write", lowered_under_writers },
+	{ "... but not from who has a reference", held },
+	{ "... whom no process may know", held_by_a_pipe },
+	{ "... without waiting", without_waiting },
+	{ "pages that nobody writes to are recycled", recycled },
+	{ "lazily freed pages lose no store", lazyfree },
+	{ "fork ends it", forked },
+	{ "mprotect there and back", protected },
+	{ "direct I/O into upgraded pages", direct_io },
+	{ "to swap", swapped },
+	{ "a node has a budget, too", node_limited },
+	{ "lost or offline, a node has none", node_lost },
+	{ "proven room covers what is writable", covered_by_room },
+};
+
+int main(void)
+{
+	setup();
+	run_scenarios(scenarios, ARRAY_SIZE(scenarios), "", 240);
+	check_device();
+	teardown();
+	return tap_end();
+}
