@@ -120,7 +120,11 @@ int cram_take_reading(struct cram_node *cn)
 
 	spare = r.room > cn->reserve ? r.room - cn->reserve : 0;
 	limit = done0 + div_u64(spare, cn->desc.cells_per_page);
+	/* Nothing more, from now on, until it is settled what the answer means */
+	if (cn->distrusted || cn->content_lost)
+		limit = 0;
 	WRITE_ONCE(cn->limit, limit);
+	WRITE_ONCE(cn->zero_limit, limit ? done0 + div_u64(r.room, cn->desc.cells_per_page) : 0);
 	WRITE_ONCE(cn->lease_end, start + msecs_to_jiffies(READ_ONCE(cn->lease_ms)));
 	trace_cram_reading(cn->nid, 0, r.physical_free, done0, limit);
 	return 0;
@@ -167,6 +171,19 @@ bool cram_has_room(struct cram_node *cn, unsigned long nr)
 	       cram_hook_disabled(CRAM_HOOK_ADMISSION);
 }
 
+/* To look for room and to count is one step, or two could find the same */
+static bool cram_count_begun(struct cram_node *cn, const u64 *limit)
+{
+	s64 begun = atomic64_read(&cn->begun);
+
+	do {
+		if (begun >= READ_ONCE(*limit))
+			return false;
+	} while (!atomic64_try_cmpxchg(&cn->begun, &begun, begun + 1));
+
+	return true;
+}
+
 /**
  * cram_admit - count one more page as begun, if there is proven room for it
  * @cn: the node
@@ -178,17 +195,27 @@ bool cram_has_room(struct cram_node *cn, unsigned long nr)
  */
 bool cram_admit(struct cram_node *cn)
 {
-	s64 begun = atomic64_read(&cn->begun);
+	if (cram_count_begun(cn, &cn->limit))
+		return true;
+	if (cram_hook_disabled(CRAM_HOOK_ADMISSION)) {
+		atomic64_inc(&cn->begun);
+		return true;
+	}
+	cram_want_reading(cn);
+	return false;
+}
 
-	do {
-		if (begun >= READ_ONCE(cn->limit) &&
-		    !cram_hook_disabled(CRAM_HOOK_ADMISSION)) {
-			cram_want_reading(cn);
-			return false;
-		}
-	} while (!atomic64_try_cmpxchg(&cn->begun, &begun, begun + 1));
-
-	return true;
+/**
+ * cram_admit_zeroes - count a page as begun that is to be filled with zeroes
+ * @cn: the node
+ *
+ * The reserve is there for that: it ends with more free cells than before.
+ *
+ * Context: process. Return: false when not even the reserve covers it.
+ */
+bool cram_admit_zeroes(struct cram_node *cn)
+{
+	return cram_count_begun(cn, &cn->zero_limit);
 }
 
 /**
@@ -312,6 +339,23 @@ static void cram_wait_for_reading(struct cram_node *cn)
 						 left);
 }
 
+/*
+ * A reset took what was stored. The reading that said so has closed admission.
+ * Copies that were admitted before may be half gone, so they have to end first,
+ * to be found among the residents; and only what is admitted after another
+ * reading is whole.
+ */
+static void cram_start_over(struct cram_node *cn)
+{
+	/* Who was admitted by the reading before has counted as begun after this */
+	synchronize_rcu();
+	while (cram_copies_under_way(cn) && !kthread_should_stop())
+		schedule_timeout_idle(1);
+	cram_kill_residents(cn);
+	WRITE_ONCE(cn->content_lost, false);
+	WRITE_ONCE(cn->early, true);
+}
+
 /**
  * cramd - the thread of a node: renews the lease and trims
  * @data: the node
@@ -327,9 +371,9 @@ int cramd(void *data)
 	while (!kthread_should_stop()) {
 		WRITE_ONCE(cn->early, false);
 		if (!cram_take_reading(cn)) {
-			if (xchg(&cn->content_lost, false))
-				cram_kill_residents(cn);
 			cram_update_state(cn);
+			if (cn->content_lost)
+				cram_start_over(cn);
 		}
 		cram_reading_ended();
 		if (READ_ONCE(cn->reap))

@@ -197,6 +197,12 @@ static void cram_test_contradiction(struct kunit *test)
 		}
 		dev->answer = cases[i].second;
 		KUNIT_ASSERT_EQ(test, cram_take_reading(&dev->cn), 0);
+		/* Nothing is admitted until what was lost has been dealt with */
+		if (cases[i].second.content_lost) {
+			KUNIT_EXPECT_EQ(test, test_state(dev), CRAM_NODE_LOST);
+			KUNIT_EXPECT_FALSE(test, cram_has_room(&dev->cn, 1));
+		}
+		dev->cn.content_lost = false;
 		KUNIT_EXPECT_EQ_MSG(test, !dev->cn.distrusted, cases[i].trusted,
 				    "case %d: %s", i, dev->cn.distrusted);
 		KUNIT_EXPECT_EQ(test, test_state(dev) == CRAM_NODE_LOST,
@@ -266,6 +272,7 @@ static void cram_test_watermarks(struct kunit *test)
 		/* Watermarks are about cells, not about who holds them */
 		dev->answer.content_lost = true;
 		KUNIT_ASSERT_EQ(test, cram_take_reading(&dev->cn), 0);
+		dev->cn.content_lost = false;
 		KUNIT_EXPECT_EQ_MSG(test, test_state(dev), steps[i].state, "step %d", i);
 		KUNIT_EXPECT_EQ(test, cram_node_open(&dev->cn),
 				steps[i].state == CRAM_NODE_OPEN);

@@ -303,11 +303,11 @@ struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc)
 		goto free;
 	cn->reserve = cram_last_reading(cn, NULL).physical >> CRAM_RESERVE_SHIFT;
 	cram_state_defaults(cn);
+	/* What a reset took away before, nobody here has stored */
+	cn->content_lost = false;
 	err = cram_take_reading(cn);
 	if (err)
 		goto free;
-	/* What a reset took away before, nobody here has stored */
-	cn->content_lost = false;
 	cram_mark_stale(cn);
 
 	cn->cramd = kthread_create_on_node(cramd, cn, NUMA_NO_NODE, "cramd/%d", nid);
@@ -476,8 +476,7 @@ EXPORT_SYMBOL_GPL(cram_close_node);
 static void cram_node_abandon(struct cram_node *cn)
 {
 	kthread_stop(cn->cramd);
-	while (atomic64_read(&cn->begun) - atomic64_read(&cn->done) !=
-	       atomic_long_read(&cn->writable))
+	while (cram_copies_under_way(cn))
 		schedule_timeout_uninterruptible(1);
 
 	scoped_guard(mutex, &cn->reading_mutex) {

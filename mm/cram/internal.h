@@ -101,6 +101,7 @@ enum cram_node_state {
  * @writable_override: ... whatever @limit permits
  * @limit: @begun may not pass this; the one word in which the last reading
  *	reaches the admission, see cram_take_reading()
+ * @zero_limit: the same for zeroes, which may use the reserve
  * @lease_end: in jiffies; later the last reading is not believed any more
  * @reading_start: when the device was asked last, in jiffies
  * @lease_ms: for how long a reading is believed, counted from its start
@@ -150,6 +151,7 @@ struct cram_node {
 	unsigned long writable_budget;
 	bool writable_override;
 	u64 limit;
+	u64 zero_limit;
 	unsigned long lease_end;
 	unsigned long reading_start;
 	unsigned int lease_ms;
@@ -217,6 +219,7 @@ struct cram_reading cram_last_reading(struct cram_node *cn, u64 *bound);
 int cram_take_reading(struct cram_node *cn);
 int cram_trust(struct cram_node *cn);
 bool cram_admit(struct cram_node *cn);
+bool cram_admit_zeroes(struct cram_node *cn);
 void cram_unadmit(struct cram_node *cn);
 bool cram_has_room(struct cram_node *cn, unsigned long nr);
 void cram_write_back(struct cram_node *cn, unsigned long pfn);
@@ -229,6 +232,13 @@ int cramd(void *data);
 static inline bool cram_has_lease(struct cram_node *cn)
 {
 	return time_before(jiffies, READ_ONCE(cn->lease_end));
+}
+
+/* Pages whose copying was admitted and has not ended; the rest is upgraded */
+static inline bool cram_copies_under_way(struct cram_node *cn)
+{
+	return atomic64_read(&cn->begun) - atomic64_read(&cn->done) !=
+	       atomic_long_read(&cn->writable);
 }
 
 /* state.c */

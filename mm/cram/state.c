@@ -104,7 +104,8 @@ enum cram_node_state cram_state_of(struct cram_node *cn, const struct cram_readi
 
 	if (READ_ONCE(cn->offline))
 		return CRAM_NODE_OFFLINE;
-	if (READ_ONCE(cn->distrusted) || !cram_has_lease(cn))
+	if (READ_ONCE(cn->distrusted) || READ_ONCE(cn->content_lost) ||
+	    !cram_has_lease(cn))
 		return CRAM_NODE_LOST;
 
 	if (possible < critical ||
@@ -164,7 +165,10 @@ static void cram_tell_state(struct cram_node *cn, enum cram_node_state was,
 
 	trace_cram_node_state(cn->nid, cram_state_names[state]);
 
-	if (state == CRAM_NODE_LOST && cn->distrusted)
+	if (state == CRAM_NODE_LOST && cn->content_lost)
+		pr_err_ratelimited("cram: node %d (%s) is lost: the device was reset\n",
+				   cn->nid, cn->desc.name);
+	else if (state == CRAM_NODE_LOST && cn->distrusted)
 		pr_err_ratelimited("cram: node %d (%s) is lost: %s; closed until its state is set\n",
 				   cn->nid, cn->desc.name, cn->distrusted);
 	else if (state == CRAM_NODE_LOST)
@@ -193,13 +197,21 @@ static void cram_tell_state(struct cram_node *cn, enum cram_node_state was,
  */
 void cram_update_state(struct cram_node *cn)
 {
-	struct cram_reading r = cram_last_reading(cn, NULL);
 	enum cram_node_state was, state;
+	struct cram_reading r;
+	long left;
 
 	guard(mutex)(&cn->state_mutex);
 
+	/* In here, or an older reading could have the last word */
+	r = cram_last_reading(cn, NULL);
 	was = cn->state;
 	state = cram_state_of(cn, &r);
+	/* First, and whatever is left of the lease, so that its end is told */
+	if (state != CRAM_NODE_LOST) {
+		left = READ_ONCE(cn->lease_end) - jiffies;
+		mod_delayed_work(system_dfl_wq, &cn->lease_work, max(left, 0L) + 1);
+	}
 	if (state != was) {
 		WRITE_ONCE(cn->state, state);
 		cram_tell_state(cn, was, state, &r);
@@ -207,9 +219,6 @@ void cram_update_state(struct cram_node *cn)
 	if (cram_node_short(cn))
 		queue_work(system_dfl_wq, &cn->evict_work);
 	cram_check_budget(cn);
-	if (cram_has_lease(cn))
-		mod_delayed_work(system_dfl_wq, &cn->lease_work,
-				 READ_ONCE(cn->lease_end) - jiffies + 1);
 }
 
 static void cram_lease_ended(struct work_struct *work)

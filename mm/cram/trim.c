@@ -91,29 +91,51 @@ static unsigned int cram_isolate_freed(struct cram_node *cn, struct zone *zone)
 
 /*
  * Zeroes are stores, too, which the device may count at their worst until it
- * has compressed them. So they are counted as a copy is, past the limit if need
- * be: they end with fewer cells than before, and admission waits meanwhile.
+ * has compressed them. So they are counted as a copy is; but as they end with
+ * fewer cells than before, they may use the reserve. Page by page, as far as
+ * that goes until the next reading.
  */
-static void cram_zero_range(struct cram_node *cn, const struct range *range)
+static unsigned long cram_zero_range(struct cram_node *cn, const struct range *range)
 {
-	u64 nr = range_len(range) >> PAGE_SHIFT;
-	void *addr = phys_to_virt(range->start);
+	unsigned long nr = 0;
+	u64 at;
 
-	atomic64_add(nr, &cn->begun);
-	memset(addr, 0, range_len(range));
-	arch_wb_cache_pmem(addr, range_len(range));
-	pmem_wmb();
-	atomic64_add(nr, &cn->done);
+	for (at = range->start; at < range->end && cram_admit_zeroes(cn); at += PAGE_SIZE) {
+		void *addr = phys_to_virt(at);
+
+		clear_page(addr);
+		arch_wb_cache_pmem(addr, PAGE_SIZE);
+		pmem_wmb();
+		cram_done(cn);
+		nr++;
+	}
+	return nr;
 }
 
-static int cram_trim_ranges(struct cram_node *cn, unsigned int nr)
+static unsigned long cram_zero_ranges(struct cram_node *cn, unsigned int nr)
 {
+	unsigned long done = 0;
 	unsigned int i;
 
+	for (i = 0; i < nr; i++) {
+		unsigned long part = cram_zero_range(cn, &cn->trim_ranges[i]);
+
+		done += part;
+		if (part < range_len(&cn->trim_ranges[i]) >> PAGE_SHIFT)
+			break;
+	}
+	return done;
+}
+
+/* Says in @done how many pages are, counted from the first range on */
+static int cram_trim_ranges(struct cram_node *cn, unsigned int nr, unsigned long *done)
+{
+	unsigned int i;
+	int err;
+
 	if (!cn->desc.ops->trim) {
-		for (i = 0; i < nr; i++)
-			cram_zero_range(cn, &cn->trim_ranges[i]);
-		return 0;
+		*done = cram_zero_ranges(cn, nr);
+		return *done ? 0 : -EAGAIN;
 	}
 
 	/* A line written back later would take cells again */
@@ -122,12 +144,14 @@ static int cram_trim_ranges(struct cram_node *cn, unsigned int nr)
 				   range_len(&cn->trim_ranges[i]));
 	pmem_wmb();
 
-	return cn->desc.ops->trim(cn, cn->trim_ranges, nr);
+	err = cn->desc.ops->trim(cn, cn->trim_ranges, nr);
+	*done = err ? 0 : ULONG_MAX;
+	return err;
 }
 
 /* Mark what was trimmed, and give all blocks back to the allocator */
 static unsigned long cram_put_back(struct cram_node *cn, struct zone *zone,
-				   unsigned int nr, bool trimmed)
+				   unsigned int nr, unsigned long done)
 {
 	unsigned long nr_freed = 0;
 	unsigned int i;
@@ -138,10 +162,11 @@ static unsigned long cram_put_back(struct cram_node *cn, struct zone *zone,
 		struct page *page = pfn_to_page(PHYS_PFN(range->start));
 		unsigned long pfn;
 
-		for (pfn = PHYS_PFN(range->start); pfn <= PHYS_PFN(range->end); pfn++) {
+		for (pfn = PHYS_PFN(range->start);
+		     done && pfn <= PHYS_PFN(range->end); pfn++, done--) {
 			u32 *slot = cram_slot(cn, pfn);
 
-			if (trimmed && cram_slot_state(*slot) == CRAM_FREED) {
+			if (cram_slot_state(*slot) == CRAM_FREED) {
 				WRITE_ONCE(*slot, CRAM_EMPTY);
 				nr_freed++;
 			}
@@ -183,14 +208,14 @@ unsigned long cram_trim(struct cram_node *cn, bool whole)
 	for (scanned = 0; scanned < cn->nr_slots; ) {
 		unsigned long from = cn->trim_cursor;
 		unsigned int nr = cram_isolate_freed(cn, zone);
-		unsigned long pages;
+		unsigned long pages, done;
 		int err;
 
 		scanned += (cn->trim_cursor ?: cn->nr_slots) - from;
 
 		if (nr) {
-			err = cram_trim_ranges(cn, nr);
-			pages = cram_put_back(cn, zone, nr, !err);
+			err = cram_trim_ranges(cn, nr, &done);
+			pages = cram_put_back(cn, zone, nr, done);
 			trace_cram_trim(cn->nid, nr, pages, err);
 			if (err)
 				break;
