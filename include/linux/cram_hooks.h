@@ -12,6 +12,7 @@
 #include <linux/mm.h>
 #include <linux/nodemask.h>
 
+struct cram_node;
 struct folio;
 struct mem_cgroup;
 struct vm_area_struct;
@@ -30,6 +31,18 @@ struct cram_offer {
 
 #define CRAM_OFFER(name, nid) \
 	struct cram_offer name = { LIST_HEAD_INIT(name.folios), (nid) }
+
+/**
+ * struct cram_uncharge - resident pages that are freed, gathered for one uncharge
+ * @cn: of this node
+ * @id: of this owner
+ * @nr: so many
+ */
+struct cram_uncharge {
+	struct cram_node *cn;
+	u32 id;
+	unsigned int nr;
+};
 
 /*
  * Hooks that a test may switch off one by one, to see that the oracles notice.
@@ -64,7 +77,8 @@ bool __cram_page_writable(const struct page *page, enum cram_hook hook);
 bool __cram_wp_reuse(struct page *page, bool unshare);
 bool __cram_page_revoking(const struct page *page);
 void __cram_migrate_folio(struct folio *old, struct folio *new, bool forced);
-void __cram_uncharge_folio(struct folio *folio);
+void __cram_uncharge_folio(struct folio *folio, struct cram_uncharge *u);
+void __cram_uncharge_batch(const struct cram_uncharge *u);
 void __cram_promoted_write(struct folio *folio);
 
 /**
@@ -243,16 +257,27 @@ static inline void cram_migrate_folio(struct folio *old, struct folio *new,
 /**
  * cram_uncharge_folio - end the residency of a folio that is being freed
  * @folio: refcount 0, still carries its memcg data
+ * @u: where its charge is gathered, see cram_uncharge_batch()
  *
  * Any context including softirq. Returns true for a resident folio, which has
  * no memory charge to give back.
  */
-static inline bool cram_uncharge_folio(struct folio *folio)
+static inline bool cram_uncharge_folio(struct folio *folio, struct cram_uncharge *u)
 {
 	if (!folio_is_cram(folio))
 		return false;
-	__cram_uncharge_folio(folio);
+	__cram_uncharge_folio(folio, u);
 	return true;
+}
+
+/**
+ * cram_uncharge_batch - give back what cram_uncharge_folio() has gathered
+ * @u: at the end of a batch, before the folios go to the allocator
+ */
+static inline void cram_uncharge_batch(const struct cram_uncharge *u)
+{
+	if (u->nr)
+		__cram_uncharge_batch(u);
 }
 
 /**
@@ -335,9 +360,13 @@ static inline void cram_migrate_folio(struct folio *old, struct folio *new,
 {
 }
 
-static inline bool cram_uncharge_folio(struct folio *folio)
+static inline bool cram_uncharge_folio(struct folio *folio, struct cram_uncharge *u)
 {
 	return false;
+}
+
+static inline void cram_uncharge_batch(const struct cram_uncharge *u)
+{
 }
 
 static inline void cram_promoted_write(struct folio *folio)

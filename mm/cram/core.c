@@ -90,10 +90,24 @@ void cram_slot_reserve(struct cram_node *cn, unsigned long pfn,
 	WRITE_ONCE(*slot, owner->id | CRAM_RESERVED);
 }
 
+static void cram_uncharge_owner(struct cram_node *cn, u32 id, unsigned int nr)
+{
+	struct cram_owner *owner;
+
+	atomic_long_add(nr, &cn->freed);
+	rcu_read_lock();
+	owner = cram_owner_lookup(id);
+	if (!WARN_ON_ONCE(!owner)) {
+		cram_cgroup_uncharge(rcu_dereference(owner->cg), cn->nid, nr);
+		cram_owner_put(owner, nr);
+	}
+	rcu_read_unlock();
+}
+
 /**
  * cram_slot_freed - nobody uses the page any more, give the charge back
  * @cn: the node
- * @pfn: a page whose slot is RESERVED or RESIDENT
+ * @pfn: a page whose slot is RESERVED
  *
  * Context: any.
  */
@@ -101,41 +115,56 @@ void cram_slot_freed(struct cram_node *cn, unsigned long pfn)
 {
 	u32 *slot = cram_slot(cn, pfn);
 	u32 id = cram_slot_owner(READ_ONCE(*slot));
-	struct cram_owner *owner;
 
 	WRITE_ONCE(*slot, CRAM_FREED);
-	atomic_long_inc(&cn->freed);
-
-	rcu_read_lock();
-	owner = cram_owner_lookup(id);
-	if (!WARN_ON_ONCE(!owner)) {
-		struct cram_cgroup *cg = rcu_dereference(owner->cg);
-
-		/* memory_failure() takes the charge off what it retires */
-		if (PageHWPoison(pfn_to_page(pfn)))
-			cram_cgroup_event(cg, CRAM_EVENT_POISON);
-		cram_cgroup_uncharge(cg, cn->nid, 1);
-		cram_owner_put(owner, 1);
-	}
-	rcu_read_unlock();
+	cram_uncharge_owner(cn, id, 1);
 }
 
-static void cram_end_residency(struct cram_node *cn, struct folio *folio)
+/* memory_failure() takes the charge off what it retires */
+static void cram_tell_poison(u32 id)
+{
+	struct cram_owner *owner;
+
+	guard(rcu)();
+	owner = cram_owner_lookup(id);
+	if (owner)
+		cram_cgroup_event(rcu_dereference(owner->cg), CRAM_EVENT_POISON);
+}
+
+void __cram_uncharge_batch(const struct cram_uncharge *u)
+{
+	cram_uncharge_owner(u->cn, u->id, u->nr);
+	/* Last: with this the node may go */
+	atomic_long_sub(u->nr, &u->cn->resident);
+}
+
+static void cram_end_residency(struct cram_node *cn, struct folio *folio,
+			       struct cram_uncharge *u)
 {
 	unsigned long pfn = folio_pfn(folio);
 	u32 slot = READ_ONCE(*cram_slot(cn, pfn));
+	u32 id = cram_slot_owner(slot);
 
 	if (WARN_ON_ONCE(cram_slot_state(slot) != CRAM_RESIDENT))
 		return;
 
 	if (slot & CRAM_WRITABLE) {
 		cram_write_back(cn, pfn);
-		cram_end_upgrade(cn, pfn, cram_slot_owner(slot));
+		cram_end_upgrade(cn, pfn, id);
 	}
+	if (PageHWPoison(pfn_to_page(pfn)))
+		cram_tell_poison(id);
+
 	lruvec_stat_mod_folio(folio, NR_CRAM, -folio_nr_pages(folio));
-	cram_slot_freed(cn, pfn);
-	/* Last: with this the node may go */
-	atomic_long_dec(&cn->resident);
+	WRITE_ONCE(*cram_slot(cn, pfn), CRAM_FREED);
+
+	if (u->nr && (u->cn != cn || u->id != id)) {
+		__cram_uncharge_batch(u);
+		u->nr = 0;
+	}
+	u->cn = cn;
+	u->id = id;
+	u->nr++;
 }
 
 /* Who pays for @folio, for counting. RCU. */
@@ -165,6 +194,7 @@ static void cram_count_page(struct cram_node *cn, struct folio *folio,
 void __cram_migrate_folio(struct folio *old, struct folio *new, bool forced)
 {
 	bool from = folio_is_cram(old), to = folio_is_cram(new);
+	struct cram_uncharge u = {};
 	struct cram_node *cn;
 
 	/* Nothing allocates there but demotion, which takes no resident page */
@@ -174,7 +204,8 @@ void __cram_migrate_folio(struct folio *old, struct folio *new, bool forced)
 		cn = cram_node_get(folio_nid(old));
 		cram_count_page(cn, old, forced ? CRAM_STAT_PROMOTE_FORCED :
 						  CRAM_STAT_PROMOTE_RECLAIM);
-		cram_end_residency(cn, old);
+		cram_end_residency(cn, old, &u);
+		cram_uncharge_batch(&u);
 	}
 	if (to) {
 		u32 *slot;
@@ -192,9 +223,9 @@ void __cram_migrate_folio(struct folio *old, struct folio *new, bool forced)
 	}
 }
 
-void __cram_uncharge_folio(struct folio *folio)
+void __cram_uncharge_folio(struct folio *folio, struct cram_uncharge *u)
 {
-	cram_end_residency(cram_node_get(folio_nid(folio)), folio);
+	cram_end_residency(cram_node_get(folio_nid(folio)), folio, u);
 }
 
 void __cram_promoted_write(struct folio *folio)
