@@ -89,6 +89,8 @@ struct cxl_cram_dev {
  * @memory: of the node, whole memory blocks
  * @cells_per_page: the worst of all devices
  * @content_lost: a device was reset, and the engine does not know yet
+ * @unreachable: and its decoder with it; nothing to be done until it is
+ *	programmed again, for which the driver has to be unbound
  * @devs: one for each endpoint of @region, in its order
  *
  * Written by the probe, and then by the engine's calls, of which there is one
@@ -101,6 +103,7 @@ struct cxl_cram {
 	struct range memory;
 	u32 cells_per_page;
 	bool content_lost;
+	bool unreachable;
 	struct cxl_cram_dev devs[];
 };
 
@@ -227,11 +230,32 @@ static int cxl_cram_read_dev(struct cxl_cram_dev *d, struct cram_reading *r)
 	return 0;
 }
 
+/* The engine hears once that what it stored is gone, and nothing after that */
+static int cxl_cram_read_unreachable(struct cxl_cram *cx, struct cram_reading *r)
+{
+	struct cxl_cram_dev *d;
+
+	if (cx->unreachable)
+		return -ENXIO;
+
+	dev_err(&cx->region->dev,
+		"node %d: addresses are not decoded any more: unbind, and commit the region again\n",
+		cx->nid);
+	cx->unreachable = true;
+	for_each_cram_dev(d, cx)
+		r->physical += d->physical;
+	r->content_lost = true;
+	return 0;
+}
+
 static int cxl_cram_read_capacity(struct cram_node *cn, struct cram_reading *r)
 {
 	struct cxl_cram *cx = cram_node_priv(cn);
 	struct cxl_cram_dev *d;
 	int rc;
+
+	if (cx->unreachable || !cxl_cram_region_decoded(cx->region))
+		return cxl_cram_read_unreachable(cx, r);
 
 	r->room = U64_MAX;
 	for_each_cram_dev(d, cx) {
@@ -530,6 +554,9 @@ static int cxl_cram_probe(struct device *dev)
 	if (cxl_cram_region_stuck(region))
 		return dev_err_probe(dev, -EBUSY,
 				     "memory from before is still in use, until reboot\n");
+	if (!cxl_cram_region_decoded(region))
+		return dev_err_probe(dev, -ENXIO,
+				     "addresses are not decoded: commit the region again\n");
 
 	cx = devm_kzalloc(dev, struct_size(cx, devs, region->ways), GFP_KERNEL);
 	if (!cx)
@@ -581,7 +608,8 @@ static bool cxl_cram_content_lost(struct cxl_cram *cx)
 		    le64_to_cpu(cap.reset_count) != d->reset_count)
 			return true;
 	}
-	return READ_ONCE(cx->content_lost);
+	return READ_ONCE(cx->content_lost) || cx->unreachable ||
+	       !cxl_cram_region_decoded(cx->region);
 }
 
 /*

@@ -145,10 +145,13 @@ static inline int cxl_set_cram_cmd_enabled(struct cxl_cram_state *state,
  * struct cxl_cram_endpoint - what one device contributes to a region
  * @cxlmd: the device; referenced
  * @dpa: what the region maps of it
+ * @ctrl: control register of its decoder, mapped while the driver is bound;
+ *	  NULL where it has none
  */
 struct cxl_cram_endpoint {
 	struct cxl_memdev *cxlmd;
 	struct range dpa;
+	void __iomem *ctrl;
 };
 
 /**
@@ -181,6 +184,7 @@ void cxl_cram_region_set_close(struct cxl_cram_region *cxlr_cram,
 			       int (*close)(struct cxl_cram_region *));
 bool cxl_cram_region_stuck(struct cxl_cram_region *cxlr_cram);
 void cxl_cram_region_set_stuck(struct cxl_cram_region *cxlr_cram);
+bool cxl_cram_region_decoded(const struct cxl_cram_region *cxlr_cram);
 bool cxl_cram_region_to_dpa(const struct cxl_cram_region *cxlr_cram, int pos,
 			    const struct range *hpa, struct range *dpa);
 

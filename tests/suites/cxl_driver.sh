@@ -7,44 +7,14 @@
 # region, interleaved.
 cd "$(dirname "$0")" || exit 1
 . ./lib-cxl.sh
+. ./lib-cxl-test.sh
 
 : "${WAYS:=1}" "${CYCLES:=20}"
-DRIVER=/sys/bus/cxl/drivers/cxl_cram
 CG=/sys/fs/cgroup/job
 TRACE=/sys/kernel/tracing
 
-n=0
-failed=0
-check() { # WORDS COMMAND...
-	words=$1
-	shift
-	n=$((n + 1))
-	if "$@" > /tmp/out 2>&1; then
-		echo "ok $n - $words"
-	else
-		echo "not ok $n - $words"
-		sed 's/^/# /' /tmp/out
-		dmesg | tail -n 8 | sed 's/^/# dmesg: /'
-		failed=1
-	fi
-}
-
 node_file() { cat "/sys/devices/system/node/node$NODE/cram/$1"; }
 node_set() { echo "$2" > "/sys/devices/system/node/node$NODE/cram/$1"; }
-
-# refused_with WORDS COMMAND: fails, and for this reason
-refused_with() {
-	why=$1
-	shift
-	if "$@" 2> /tmp/why; then
-		echo "not refused"
-		return 1
-	fi
-	grep "$why" /tmp/why || { cat /tmp/why; return 1; }
-}
-write() { # VALUE FILE
-	sh -c 'echo "$0" > "$1"' "$1" "$2"
-}
 
 total() { # FIELD: summed over the devices
 	sum=0
@@ -54,17 +24,6 @@ total() { # FIELD: summed over the devices
 		i=$((i + 1))
 	done
 	echo "$sum"
-}
-
-# within SECONDS COMMAND...: until it succeeds
-within() {
-	tries=$(($1 * 10))
-	shift
-	while ! "$@"; do
-		tries=$((tries - 1))
-		[ $tries -gt 0 ] || return 1
-		sleep 0.1
-	done
 }
 
 # --- memory that somebody holds ---------------------------------------------

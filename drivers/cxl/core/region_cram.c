@@ -19,9 +19,11 @@
  * and unbinds; cxl_cram_region.lock, held over the driver's close(), which takes
  * the locks of mm/cram. cxl_rwsem is never held over any of these.
  */
+#include <linux/bitfield.h>
 #include <linux/bitmap.h>
 #include <linux/cleanup.h>
 #include <linux/device.h>
+#include <linux/io.h>
 #include <linux/math64.h>
 #include <linux/minmax.h>
 #include <linux/slab.h>
@@ -70,6 +72,28 @@ bool cxl_cram_region_to_dpa(const struct cxl_cram_region *cxlr_cram, int pos,
 	return dpa->start != dpa->end + 1;
 }
 EXPORT_SYMBOL_NS_GPL(cxl_cram_region_to_dpa, "CXL");
+
+/**
+ * cxl_cram_region_decoded() - Do the addresses still lead to the devices?
+ * @cxlr_cram: that the caller is bound to
+ *
+ * A reset of the bus clears the decoders of an endpoint, and nobody programs
+ * them again: stores go nowhere, and loads return anything. A device that is
+ * not there reads as all ones, which says nothing.
+ *
+ * Context: any; takes no lock.
+ */
+bool cxl_cram_region_decoded(const struct cxl_cram_region *cxlr_cram)
+{
+	for (int i = 0; i < cxlr_cram->ways; i++) {
+		void __iomem *ctrl = cxlr_cram->endpoints[i].ctrl;
+
+		if (ctrl && !FIELD_GET(CXL_HDM_DECODER0_CTRL_COMMITTED, readl(ctrl)))
+			return false;
+	}
+	return true;
+}
+EXPORT_SYMBOL_NS_GPL(cxl_cram_region_decoded, "CXL");
 
 /* ----------------------------------------------------------- recognition -- */
 
@@ -209,7 +233,12 @@ static struct lock_class_key cxl_cram_region_key;
 static void cxl_cram_set_endpoint(struct cxl_cram_endpoint *ep,
 				  struct cxl_endpoint_decoder *cxled)
 {
+	struct cxl_hdm *cxlhdm = dev_get_drvdata(cxled->cxld.dev.parent);
+
 	lockdep_assert_held(&cxl_rwsem.dpa);
+	if (cxlhdm->regs.hdm_decoder)
+		ep->ctrl = cxlhdm->regs.hdm_decoder +
+			   CXL_HDM_DECODER0_CTRL_OFFSET(cxled->cxld.id);
 	ep->cxlmd = cxled_to_memdev(cxled);
 	get_device(&ep->cxlmd->dev);
 	ep->dpa.start = cxled->dpa_res->start;

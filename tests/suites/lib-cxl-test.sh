@@ -1,0 +1,158 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# What the tests of the CXL driver share, sourced after lib-cxl.sh: checks as TAP,
+# and processes with memory (tests/selftests/cxl_user.c).
+#
+#   check WORDS COMMAND...           one line of TAP
+#   within SECONDS COMMAND...        until it succeeds
+#   refused_with WORDS COMMAND...    it fails, and says so
+#   node_up                          a region of MEMDEV (mem0) becomes an open node:
+#                                    sets REGION, NODE, DEV, PCI and PORT
+#   user_start NAME CGROUP MIB [WORDS], user_ask NAME WORD, user_end NAME
+#   user_dead NAME, user_alive NAME
+#
+# shellcheck shell=sh
+# shellcheck disable=SC2034
+
+DRIVER=/sys/bus/cxl/drivers/cxl_cram
+CGROOT=/sys/fs/cgroup
+
+n=0
+failed=0
+check() {
+	words=$1
+	shift
+	n=$((n + 1))
+	if "$@" > /tmp/out 2>&1; then
+		echo "ok $n - $words"
+	else
+		echo "not ok $n - $words"
+		sed 's/^/# /' /tmp/out
+		dmesg | tail -n 8 | sed 's/^/# dmesg: /'
+		failed=1
+	fi
+}
+
+within() {
+	tries=$(($1 * 10))
+	shift
+	while ! "$@"; do
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] || return 1
+		sleep 0.1
+	done
+}
+
+refused_with() {
+	why=$1
+	shift
+	if "$@" 2> /tmp/why; then
+		echo "not refused"
+		return 1
+	fi
+	grep "$why" /tmp/why || { cat /tmp/why; return 1; }
+}
+write() { # VALUE FILE
+	sh -c 'echo "$0" > "$1"' "$1" "$2"
+}
+
+# Milliseconds since boot
+uptime_ms() { awk '{ print int($1 * 1000) }' /proc/uptime; }
+
+# --- the node -----------------------------------------------------------------
+
+node_up() {
+	cxl_devices 1 || { echo "no device"; return 1; }
+	: "${MEMDEV:=mem0}"
+	REGION=$(cxl_region_make 1 4096 "$MEMDEV") || return
+	DEV=cram_region${REGION#region}
+	PCI=$(readlink -f "$CXL/$MEMDEV/..")
+	PORT=${PCI%/*}
+	PCI=${PCI##*/} PORT=${PORT##*/}
+	t0=$(uptime_ms)
+	cxl_region_bind "$REGION" || return
+	NODE=$(cxl_node_wait 20000) || return
+	TOOK=$(($(uptime_ms) - t0))
+}
+node_file() { cat "/sys/devices/system/node/node$NODE/cram/$1"; }
+node_set() { write "$2" "/sys/devices/system/node/node$NODE/cram/$1"; }
+state_is() { [ "$(node_file state)" = "$1" ]; }
+
+# --- processes ----------------------------------------------------------------
+
+cgroups() { # NAME...
+	echo "+memory +cram" > $CGROOT/cgroup.subtree_control
+	for c; do mkdir -p "$CGROOT/$c"; done
+}
+cg_file() { cat "$CGROOT/$1"; }
+
+user_start() {
+	name=$1 cg=$2
+	shift 2
+	rm -f "/tmp/$name".*
+	mkfifo "/tmp/$name.in"
+	./cxl_user "/tmp/$name" "$CGROOT/$cg" "$@" > "/tmp/$name.log" 2>&1 &
+	echo $! > "/tmp/$name.pid"
+	within 60 test -e "/tmp/$name.out"
+}
+user_alive() {
+	case $(sed 's/.*) //' "/proc/$(cat "/tmp/$1.pid")/stat" 2>/dev/null) in
+	''|Z*) return 1 ;;
+	esac
+}
+user_say() { # NAME WORD
+	rm -f "/tmp/$1.out"
+	! user_alive "$1" || echo "$2" > "/tmp/$1.in"
+}
+user_answered() { [ -e "/tmp/$1.out" ] || ! user_alive "$1"; }
+user_hear() { # NAME
+	within "${PATIENCE:-120}" user_answered "$1"
+	cat "/tmp/$1.out" 2>/dev/null || { cat "/tmp/$1.log"; return 1; }
+}
+user_ask() {
+	user_say "$1" "$2"
+	user_hear "$1"
+}
+user_verify() { # NAME...
+	for name; do
+		answer=$(user_ask "$name" verify)
+		[ "$answer" = ok ] || { echo "$name: $answer"; return 1; }
+	done
+}
+user_end() {
+	user_say "$1" quit
+	wait "$(cat "/tmp/$1.pid")"
+}
+# Killed by SIGBUS when it touches its memory
+user_dies() {
+	user_say "$1" touch
+	wait "$(cat "/tmp/$1.pid")" 2>/dev/null
+	status=$?
+	echo "status $status"
+	[ "$status" = 135 ]
+}
+
+# --- books --------------------------------------------------------------------
+
+resident_more() { [ "$(cg_file "$1/cram.current")" -ge "$2" ]; }
+
+# demoted NAME CGROUP MIB: at least so much, within some rounds
+demoted() {
+	for _ in $(seq 100); do
+		user_ask "$1" pageout > /dev/null
+		resident_more "$2" $(($3 << 20)) && return 0
+		sleep 0.1
+	done
+	echo "resident: $(cg_file "$2/cram.current")"
+	grep refuse "$CGROOT/$2/cram.stat"
+	return 1
+}
+books_zero() { # CGROUP...
+	for c; do
+		[ "$(cg_file "$c/cram.current")" = 0 ] || { echo "$c: $(cg_file "$c/cram.current")"; return 1; }
+	done
+	awk '$1 == "nr_cram" { print; seen = 1; if ($2) exit 1 } END { if (!seen) exit 1 }' /proc/vmstat &&
+		awk '$1 == "Cram:" { print; if ($2) exit 1 }' /proc/meminfo
+}
+recovery_lines() { dmesg | grep -c "recovery action for"; }
