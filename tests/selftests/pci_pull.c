@@ -2,8 +2,9 @@
 /*
  * Pull the device out of a PCIe slot without telling its driver, as far as that
  * can be done from inside a guest: QEMU takes away what is in a slot as soon as
- * its power and its power indicator are off. When user space writes that to the
- * port, past pciehp, then pciehp learns of it from the presence detect alone.
+ * its power and its power indicator are off. User space writes that to the port,
+ * past pciehp, and then what was there before: pciehp finds a slot with power and
+ * nothing in it.
  *
  * usage: pci_pull PORT		as 0000:20:00.0
  */
@@ -18,7 +19,7 @@
 int main(int argc, char **argv)
 {
 	uint8_t pos = 0, id = 0;
-	uint16_t control;
+	uint16_t control, off;
 	char path[64];
 	int fd, n = 48;
 
@@ -34,8 +35,10 @@ int main(int argc, char **argv)
 	if (id != PCI_CAP_ID_EXP ||
 	    pread(fd, &control, sizeof(control), pos + PCI_EXP_SLTCTL) != sizeof(control))
 		goto fail;
-	control |= PCI_EXP_SLTCTL_PCC | PCI_EXP_SLTCTL_PIC;
-	if (pwrite(fd, &control, sizeof(control), pos + PCI_EXP_SLTCTL) == sizeof(control))
+	/* Without interrupts, which would come too early */
+	off = (control & ~PCI_EXP_SLTCTL_HPIE) | PCI_EXP_SLTCTL_PCC | PCI_EXP_SLTCTL_PIC;
+	if (pwrite(fd, &off, sizeof(off), pos + PCI_EXP_SLTCTL) == sizeof(off) &&
+	    pwrite(fd, &control, sizeof(control), pos + PCI_EXP_SLTCTL) == sizeof(control))
 		return 0;
 fail:
 	fprintf(stderr, "%s: %s\n", path, strerror(errno));

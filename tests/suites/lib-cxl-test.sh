@@ -126,7 +126,8 @@ user_end() {
 }
 # Killed by SIGBUS when it touches its memory
 user_dies() {
-	user_say "$1" touch
+	user_ask "$1" touch
+	! user_alive "$1" || return 1
 	wait "$(cat "/tmp/$1.pid")" 2>/dev/null
 	status=$?
 	echo "status $status"

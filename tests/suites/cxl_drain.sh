@@ -1,0 +1,79 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# A node is taken offline, and its driver unbound, while processes read, write and
+# demote: done or EBUSY, and no byte differs.
+cd "$(dirname "$0")" || exit 1
+. ./lib-cxl.sh
+. ./lib-cxl-test.sh
+
+: "${ROUNDS:=8}"
+USERS="a b c"
+
+busy() {
+	before=$(awk '$1 == "cram_demote" { print $2 }' /proc/vmstat)
+	for u in $USERS; do user_say "$u" churn; done
+	within 60 more_demoted
+}
+more_demoted() { [ "$(awk '$1 == "cram_demote" { print $2 }' /proc/vmstat)" -gt $((before + 500)) ]; }
+calm() {
+	for u in $USERS; do
+		answer=$(user_ask "$u" stop)
+		[ "$answer" = stop ] || { echo "$u: $answer"; return 1; }
+	done
+}
+alive() { for u in $USERS; do user_alive "$u" || { cat "/tmp/$u.log"; return 1; }; done; }
+
+done_or_busy() {
+	if refused_with "" node_set state offline > /tmp/refused; then
+		grep busy /tmp/why && busy=$((busy + 1)) && state_is open
+	else
+		done=$((done + 1))
+		state_is offline && [ "$(awk '$1 == "nr_cram" { print $2 }' /proc/vmstat)" = 0 ]
+	fi
+}
+drains() {
+	done=0 busy=0
+	for r in $(seq "$ROUNDS"); do
+		done_or_busy && alive || { echo "round $r: $(node_file state)"; return 1; }
+		node_set state open
+		before=$(awk '$1 == "cram_demote" { print $2 }' /proc/vmstat)
+		within 30 more_demoted || { echo "round $r: nothing is demoted after"; return 1; }
+	done
+	echo "$done done, $busy EBUSY"
+}
+# One process holds pages all the time
+held_busy() {
+	user_ask held hold > /dev/null
+	refused_with busy node_set state offline && within 30 state_is open &&
+		resident_more held $((64 * 1024))
+}
+unbound() {
+	t0=$(uptime_ms)
+	write "$DEV" $DRIVER/unbind && cxl_node_gone 30000 && echo "$(($(uptime_ms) - t0)) ms"
+}
+
+echo "TAP version 13"
+echo "1..11"
+cgroups job held
+check "a node comes up" node_up
+[ -n "${NODE:-}" ] || { echo "Bail out! no node"; exit 1; }
+for u in $USERS; do user_start "$u" job 16; done
+check "processes demote, read and write" busy
+check "meanwhile the node goes offline, or says EBUSY, $ROUNDS times" drains
+sed 's/^/# /' /tmp/out
+check "nobody has met a wrong byte" calm
+check "all content is right" user_verify $USERS
+
+user_start held held 2
+check "with a process that keeps references" demoted held held 1
+busy
+check "offline is refused, and the node stays open" held_busy
+user_ask held release > /dev/null
+check "the driver is unbound under load" unbound
+sed 's/^/# /' /tmp/out
+check "nobody has met a wrong byte" calm
+check "all content is right" user_verify $USERS held
+for u in $USERS held; do user_end "$u"; done
+check "the books are zero" within 30 books_zero job held
+exit $failed
