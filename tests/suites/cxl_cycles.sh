@@ -33,10 +33,10 @@ replug() {
 }
 # A few times first, for what is only made once
 cycles() { # COMMAND
-	for c in $(seq "$CYCLES"); do
-		"$1" || { echo "cycle $c: no node"; return 1; }
-		used || { echo "cycle $c: not usable"; return 1; }
-		[ "$c" != 4 ] || { things > /tmp/things; free=$(free_kb); }
+	for cycle in $(seq "$CYCLES"); do
+		"$1" || { echo "cycle $cycle: no node"; return 1; }
+		used || { echo "cycle $cycle: not usable"; return 1; }
+		[ "$cycle" != 4 ] || { things > /tmp/things; free=$(free_kb); }
 	done
 }
 nothing_left() {
@@ -55,8 +55,8 @@ check "a node comes up" node_up
 check "which can be used" used
 check "the driver is unbound and bound $CYCLES times" cycles rebind
 check "and leaves nothing behind" nothing_left
-cat /tmp/out | sed 's/^/# /'
+sed 's/^/# /' /tmp/out
 check "the device is removed and found again $CYCLES times" cycles replug
 check "and leaves nothing behind" nothing_left
-cat /tmp/out | sed 's/^/# /'
+sed 's/^/# /' /tmp/out
 exit $failed

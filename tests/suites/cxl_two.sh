@@ -44,8 +44,8 @@ both_shown() {
 }
 own_settings() {
 	was=$(attr "$B" low_bytes)
-	attr_set "$A" low_bytes 8M && attr_set "$A" lease_ms 2000 &&
-		attr_is "$A" low_bytes 8388608 && attr_is "$A" lease_ms 2000 &&
+	attr_set "$A" low_bytes 4194304 && attr_set "$A" lease_ms 2000 &&
+		attr_is "$A" low_bytes 4194304 && attr_is "$A" lease_ms 2000 &&
 		attr_is "$B" low_bytes "$was" && attr_is "$B" lease_ms 1000
 }
 one_offline() {
@@ -80,7 +80,7 @@ set -- $(cram_nodes)
 [ $# = 2 ] || { echo "Bail out! no two nodes"; exit 1; }
 A=$1 B=$2
 check "each has settings of its own" own_settings
-attr_set "$A" low_bytes 1M
+attr_set "$A" low_bytes 1048576
 attr_set "$A" lease_ms 1000
 
 echo "$A" > $CGROOT/one/cram.nodes
