@@ -17,18 +17,22 @@ things() { # that a cycle could leave behind
 	find "$CXL/" /sys/bus/node/devices/ /sys/devices/system/memory/ -maxdepth 1 | wc -l
 	wc -l < /proc/iomem
 }
+# Of ordinary memory, with what the CPUs keep for themselves
 free_kb() {
 	echo 3 > /proc/sys/vm/drop_caches
 	sleep 1
-	awk '$1 == "MemFree:" { print $2 }' /proc/meminfo
+	awk -v node="$NODE," '$1 == "MemFree:" { free += $2 }
+		$1 == "Node" { ours = $2 != node }
+		$1 == "count:" && ours { free += $2 * 4 }
+		END { print free }' /proc/meminfo /proc/zoneinfo
 }
 rebind() {
-	write "$DEV" $DRIVER/unbind && cxl_node_gone 30000 && write "$DEV" $DRIVER/bind &&
+	write "$DEV" "$DRIVER/unbind" && cxl_node_gone 30000 && write "$DEV" "$DRIVER/bind" &&
 		cxl_node_wait 30000 > /dev/null
 }
 replug() {
 	write 1 "/sys/bus/pci/devices/$PCI/remove" && cxl_node_gone 30000 &&
-		write "$REGION" $CXL_ROOT/delete_region && write 1 /sys/bus/pci/rescan &&
+		write "$REGION" "$CXL_ROOT/delete_region" && write 1 /sys/bus/pci/rescan &&
 		cxl_devices 1 && MEMDEV=$(cxl_memdevs) && node_up
 }
 # A few times first, for what is only made once

@@ -35,7 +35,11 @@ done_or_busy() {
 drains() {
 	done=0 busy=0
 	for r in $(seq "$ROUNDS"); do
-		done_or_busy && alive || { echo "round $r: $(node_file state)"; node_set state open; return 1; }
+		if ! done_or_busy || ! alive; then
+			echo "round $r: $(node_file state)"
+			node_set state open
+			return 1
+		fi
 		node_set state open
 		before=$(awk '$1 == "cram_demote" { print $2 }' /proc/vmstat)
 		within 30 more_demoted || { echo "round $r: nothing is demoted after"; return 1; }
@@ -50,7 +54,7 @@ held_busy() {
 }
 unbound() {
 	t0=$(uptime_ms)
-	write "$DEV" $DRIVER/unbind && cxl_node_gone 30000 && echo "$(($(uptime_ms) - t0)) ms"
+	write "$DEV" "$DRIVER/unbind" && cxl_node_gone 30000 && echo "$(($(uptime_ms) - t0)) ms"
 }
 
 echo "TAP version 13"

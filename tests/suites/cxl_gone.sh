@@ -7,8 +7,8 @@ cd "$(dirname "$0")" || exit 1
 . ./lib-cxl.sh
 . ./lib-cxl-test.sh
 
-device_there() { [ -n "$(ls "$CXL" | grep '^endpoint')" ]; }
-device_gone() { ! ls "$CXL" | grep -q '^mem'; }
+device_there() { find "$CXL/" -name 'endpoint*' | grep -q .; }
+device_gone() { ! find "$CXL/" -name 'mem*' | grep -q .; }
 unplug() {
 	./qmp '{"execute": "device_del", "arguments": {"id": "cram0"}}' &&
 		within 60 device_gone && cxl_node_gone 30000
@@ -22,7 +22,7 @@ add() {
 }
 # The device comes back, once QEMU has let go of it, and the region is made anew
 plug() {
-	echo "$REGION" > $CXL_ROOT/delete_region
+	echo "$REGION" > "$CXL_ROOT/delete_region"
 	within 60 add && within 60 device_there && MEMDEV=$(cxl_memdevs) && node_up
 }
 others_live() { user_alive other && user_verify other; }
@@ -70,10 +70,10 @@ check "which can be used" usable
 user_start user job 12
 check "pages are demoted" demoted user job 10
 user_ask user hold > /dev/null
-echo "$DEV" > $DRIVER/unbind
+echo "$DEV" > "$DRIVER/unbind"
 check "while pages are held, unbinding leaves a lost node until reboot" stays
 check "whose pages can be read" user_verify user
-check "nobody binds to it again" refused_with "busy" write "$DEV" $DRIVER/bind
+check "nobody binds to it again" refused_with "busy" write "$DEV" "$DRIVER/bind"
 user_ask user release > /dev/null
 user_end user
 user_end other

@@ -23,14 +23,14 @@ few_lines() {
 	[ "$(recovery_lines)" -lt 100 ]
 }
 unbound() {
-	echo "$DEV" > $DRIVER/unbind
+	echo "$DEV" > "$DRIVER/unbind"
 	cxl_node_gone 30000
 }
-bind_refused() { ! write "$DEV" $DRIVER/bind && dmesg | grep "are not decoded: commit"; }
+bind_refused() { ! write "$DEV" "$DRIVER/bind" && dmesg | grep "are not decoded: commit"; }
 nothing_poisoned() { awk '$1 == "HardwareCorrupted:" { print; if ($2) exit 1 }' /proc/meminfo; }
 back() {
 	echo 1 > "/sys/bus/pci/devices/$PCI/remove"
-	echo "$REGION" > $CXL_ROOT/delete_region
+	echo "$REGION" > "$CXL_ROOT/delete_region"
 	echo 1 > /sys/bus/pci/rescan
 	node_up
 }

@@ -83,8 +83,8 @@ check "each has settings of its own" own_settings
 attr_set "$A" low_bytes 1048576
 attr_set "$A" lease_ms 1000
 
-echo "$A" > $CGROOT/one/cram.nodes
-echo "$B" > $CGROOT/two/cram.nodes
+echo "$A" > "$CGROOT/one/cram.nodes"
+echo "$B" > "$CGROOT/two/cram.nodes"
 user_start one one 6
 user_start two two 6
 check "pages of one cgroup are demoted" demoted one one 5
@@ -101,7 +101,7 @@ check "a cgroup that may use that one only stays out" refuses one
 attr_set "$A" state open
 check "it opens again" within 30 attr_is "$A" state open
 
-echo "$A" > $CGROOT/full/cram.nodes
+echo "$A" > "$CGROOT/full/cram.nodes"
 user_start full full 24 512
 check "one is filled until it closes" shuts
 check "the other is open all the while" attr_is "$B" state open
