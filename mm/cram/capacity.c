@@ -118,8 +118,7 @@ int cram_take_reading(struct cram_node *cn)
 	cn->emptied0 = emptied0;
 	spin_unlock(&cn->reading_lock);
 
-	/* After a reset nothing new, until what was lost is told from it */
-	spare = r.room > cn->reserve && !r.content_lost ? r.room - cn->reserve : 0;
+	spare = r.room > cn->reserve ? r.room - cn->reserve : 0;
 	limit = done0 + div_u64(spare, cn->desc.cells_per_page);
 	/* Nothing more, from now on, until it is settled what the answer means */
 	if (cn->distrusted || cn->content_lost)

@@ -234,14 +234,10 @@ void __cram_promoted_write(struct folio *folio)
 			CRAM_STAT_PROMOTE_WRITE);
 }
 
-static bool cram_copies_ended(struct cram_node *cn)
-{
-	return atomic64_read(&cn->begun) == atomic64_read(&cn->done);
-}
-
 static bool cram_slots_empty(struct cram_node *cn)
 {
-	return !atomic_long_read(&cn->resident) && cram_copies_ended(cn);
+	return !atomic_long_read(&cn->resident) &&
+	       atomic64_read(&cn->begun) == atomic64_read(&cn->done);
 }
 
 static void cram_node_free(struct cram_node *cn)
@@ -447,13 +443,6 @@ int cram_drain(struct cram_node *cn)
 void cram_kill_residents(struct cram_node *cn)
 {
 	unsigned long i, nr = 0;
-
-	/*
-	 * Copies that began before the loss is known are not to survive it. No
-	 * other begins: the reading admits none, or the node is closed.
-	 */
-	for (i = 0; i < HZ && !cram_copies_ended(cn); i++)
-		schedule_timeout_uninterruptible(1);
 
 	for (i = 0; i < cn->nr_slots; i++) {
 		if (cram_slot_state(READ_ONCE(cn->slots[i])) != CRAM_RESIDENT)
