@@ -959,8 +959,11 @@ void run_scenario(const struct scenario *s, const char *suffix, unsigned int sec
 		tap_note("processes of the scenario do not end");
 	if (s->flags & S_VIOLATES)
 		violations_before = violations();
-	/* It may have ended between two settings. */
+	/* It may have ended between two settings; one failure is one, not many. */
 	write_text("/sys/kernel/mm/cram/enabled", "1");
+	write_text(SIM "drop", "0");
+	write_text(node_file("writable_budget"), "auto");
+	write_text(node_file("state"), "open");
 	good &= books_closed(used);
 	if (cg_remove(&cg_here)) {
 		tap_note("%s cannot be removed", cg_here.path);
