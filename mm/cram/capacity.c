@@ -376,8 +376,7 @@ int cramd(void *data)
 				cram_start_over(cn);
 		}
 		cram_reading_ended();
-		if (READ_ONCE(cn->reap))
-			cram_reap(cn);
+		cram_reap(cn);
 		/* What that frees is room only after another reading */
 		if (cram_trim(cn, false))
 			WRITE_ONCE(cn->early, true);

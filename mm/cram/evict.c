@@ -37,6 +37,9 @@
  */
 #define CRAM_SPARED_ROUNDS	3
 
+/* Between two readings, for pages that only the swap cache has: 256 MiB */
+#define CRAM_REAP_SLOTS		65536UL
+
 enum cram_evict_step {
 	CRAM_TO_SWAP,	/* write out what can be written out */
 	CRAM_REAP,	/* free what has been written out since */
@@ -130,6 +133,24 @@ static bool cram_was_read(struct folio *folio)
 	return young;
 }
 
+/*
+ * Nothing but the swap cache has the folio? Whoever gives up the last entry of
+ * one that is locked or being written at that moment leaves it there.
+ */
+static bool cram_drop_unused(struct cram_node *cn, struct folio *folio)
+{
+	bool dropped;
+
+	if (!folio_trylock(folio))
+		return false;
+	dropped = folio_free_swap(folio);
+	folio_unlock(folio);
+	/* What else but us has it? */
+	if (dropped && folio_ref_count(folio) > 1)
+		cn->unlisted = true;
+	return dropped;
+}
+
 /* Take the folio of a slot off its LRU list, onto @list */
 static bool cram_isolate(struct cram_node *cn, unsigned long pfn, u32 slot,
 			 const struct cram_eviction *e, struct list_head *list)
@@ -146,7 +167,8 @@ static bool cram_isolate(struct cram_node *cn, unsigned long pfn, u32 slot,
 	/* What writes it to swap does not expect poison in it */
 	if (e->step == CRAM_TO_SWAP && !cram_readable(folio))
 		goto put;
-	if (e->step == CRAM_REAP && (!folio_test_swapcache(folio) || folio_mapped(folio)))
+	if (e->step == CRAM_REAP && (!folio_test_swapcache(folio) || folio_mapped(folio) ||
+				     cram_drop_unused(cn, folio)))
 		goto put;
 
 	if (e->step == CRAM_TO_DRAM) {
@@ -154,6 +176,8 @@ static bool cram_isolate(struct cram_node *cn, unsigned long pfn, u32 slot,
 	} else if (folio_isolate_lru(folio)) {
 		list_add(&folio->lru, list);
 		isolated = true;
+	} else if (e->step == CRAM_REAP) {
+		cn->unlisted = true;
 	}
 put:
 	folio_put(folio);
@@ -193,12 +217,15 @@ static unsigned long cram_move(struct list_head *list, enum cram_evict_step step
 {
 	unsigned int nr = 0;
 
-	if (step != CRAM_TO_DRAM)
-		return reclaim_pages(list);
-
-	migrate_pages(list, cram_promote_target, NULL, 0, MIGRATE_SYNC,
-		      MR_SYSCALL, &nr);
-	putback_movable_pages(list);
+	if (step != CRAM_TO_DRAM) {
+		nr = reclaim_pages(list);
+	} else {
+		migrate_pages(list, cram_promote_target, NULL, 0, MIGRATE_SYNC,
+			      MR_SYSCALL, &nr);
+		putback_movable_pages(list);
+	}
+	/* What stays waits for the LRU with a reference, see cram_demote_folios() */
+	lru_add_drain();
 	return nr;
 }
 
@@ -223,19 +250,20 @@ static void cram_count_eviction(u32 owner_id, const struct cram_eviction *e,
 	cram_cgroup_event(cg, CRAM_EVENT_EVICT);
 }
 
-/* One batch of pages, all of the same owner, from the cursor on */
+/* One batch of pages, all of the same owner, of the next @slots from the cursor on */
 static unsigned long cram_evict_batch(struct cram_node *cn,
 				      const struct cram_eviction *e,
-				      unsigned long nr, unsigned long *scanned)
+				      unsigned long nr, unsigned long *slots)
 {
+	unsigned long *cursor = e->step == CRAM_REAP ? &cn->reap_cursor : &cn->evict_cursor;
 	unsigned long isolated = 0, moved;
 	struct mem_cgroup *memcg;
 	u32 owner_id = 0;
 	LIST_HEAD(list);
 
 	nr = min_t(unsigned long, nr, CRAM_EVICT_BATCH);
-	while (isolated < nr && *scanned < cn->nr_slots) {
-		unsigned long i = cn->evict_cursor;
+	while (isolated < nr && *slots) {
+		unsigned long i = *cursor;
 		u32 slot = READ_ONCE(cn->slots[i]);
 		unsigned long wanted;
 
@@ -250,8 +278,8 @@ static unsigned long cram_evict_batch(struct cram_node *cn,
 			owner_id = cram_slot_owner(slot);
 			isolated += cram_isolate(cn, cn->start_pfn + i, slot, e, &list);
 		}
-		(*scanned)++;
-		cn->evict_cursor = i + 1 < cn->nr_slots ? i + 1 : 0;
+		(*slots)--;
+		*cursor = i + 1 < cn->nr_slots ? i + 1 : 0;
 	}
 	if (!isolated)
 		return 0;
@@ -262,19 +290,19 @@ static unsigned long cram_evict_batch(struct cram_node *cn,
 		try_to_free_mem_cgroup_pages(memcg, nr, GFP_KERNEL,
 					     MEMCG_RECLAIM_MAY_SWAP, NULL);
 	mem_cgroup_put(memcg);
-	if (e->step != CRAM_TO_DRAM && moved < isolated)
+	if (e->step == CRAM_TO_SWAP && moved < isolated)
 		WRITE_ONCE(cn->reap, true);
 	cram_count_eviction(owner_id, e, isolated, moved);
 	return moved;
 }
 
-static unsigned long cram_evict_node(struct cram_node *cn,
-				     const struct cram_eviction *e, unsigned long nr)
+static unsigned long cram_scan_slots(struct cram_node *cn, const struct cram_eviction *e,
+				     unsigned long nr, unsigned long slots)
 {
-	unsigned long scanned = 0, moved = 0;
+	unsigned long moved = 0;
 
-	while (moved < nr && scanned < cn->nr_slots) {
-		moved += cram_evict_batch(cn, e, nr - moved, &scanned);
+	while (moved < nr && slots) {
+		moved += cram_evict_batch(cn, e, nr - moved, &slots);
 		if (signal_pending(current))
 			break;
 		cond_resched();
@@ -282,19 +310,36 @@ static unsigned long cram_evict_node(struct cram_node *cn,
 	return moved;
 }
 
+static unsigned long cram_evict_node(struct cram_node *cn,
+				     const struct cram_eviction *e, unsigned long nr)
+{
+	return cram_scan_slots(cn, e, nr, cn->nr_slots);
+}
+
 /**
- * cram_reap - free pages whose writing to swap has ended since
+ * cram_reap - free what only the swap cache has
  * @cn: the node
  *
  * Reclaim leaves a page that it has begun to write on the LRU list and frees
- * it when it comes by again. Nobody else comes by on a cram node.
+ * it when it comes by again. So it does with those that somebody had locked when
+ * their last user left. Nobody else comes by on a cram node: after an eviction
+ * all slots are looked at, and else, while there are any such pages, some.
  *
  * Context: the node's thread.
  */
 void cram_reap(struct cram_node *cn)
 {
-	WRITE_ONCE(cn->reap, false);
-	cram_evict_node(cn, &(struct cram_eviction){ .step = CRAM_REAP }, cn->nr_slots);
+	const struct cram_eviction e = { .step = CRAM_REAP };
+
+	if (xchg(&cn->reap, false))
+		cram_evict_node(cn, &e, cn->nr_slots);
+	else if (node_page_state(NODE_DATA(cn->nid), NR_SWAPCACHE))
+		cram_scan_slots(cn, &e, cn->nr_slots, min(cn->nr_slots, CRAM_REAP_SLOTS));
+
+	/* The end of writing puts it on the list of another CPU, with a reference */
+	if (cn->unlisted)
+		lru_add_drain_all();
+	cn->unlisted = false;
 }
 
 /**

@@ -128,6 +128,8 @@ enum cram_node_state {
  * @evict_cursor: the slot where the next eviction starts
  * @spared: rounds in a row in which eviction found nothing but what is read
  * @reap: pages are being written to swap, cramd frees them
+ * @reap_cursor: the slot where it looks next
+ * @unlisted: it has met some that wait for their LRU list
  * @reading_mutex: held over the driver's read_capacity()
  * @reading_lock: for @reading, @done0 and @emptied0 together
  * @reading: the last answer
@@ -181,6 +183,8 @@ struct cram_node {
 	unsigned long evict_cursor;
 	unsigned int spared;
 	bool reap;
+	unsigned long reap_cursor;
+	bool unlisted;
 
 	struct mutex reading_mutex; /* over read_capacity() */
 	spinlock_t reading_lock; /* @reading, @done0, @emptied0 */

@@ -1788,6 +1788,28 @@ static void killed(void)
 	kill(getpid(), SIGKILL);
 }
 
+static void end_while_written(struct peer *up, void *arg)
+{
+	void *p = resident(N);
+
+	CHECK(!madvise(p, N * PAGE, MADV_PAGEOUT), "%m");
+}
+
+/* What is under writeback then cannot be freed then. */
+static void written_to_swap(void)
+{
+	struct peer peer;
+	int i;
+
+	if (!swap_on(256))
+		skip("no zram for swap");
+	for (i = 0; i < 10; i++) {
+		peer = peer_start(end_while_written, NULL);
+		CHECK_EQ(peer_end(&peer), 0);
+		CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") == 0));
+	}
+}
+
 static void exec(void)
 {
 	resident(N);
@@ -1873,6 +1895,7 @@ static const struct scenario lives[] = {
 	{ "soft-dirty tracking", soft_dirty_tracking },
 	{ "a breakpoint in a resident page", breakpoint_page },
 	{ "killed with resident pages", killed, S_KILLED },
+	{ "an end while pages are written to swap", written_to_swap },
 	{ "exec with resident pages", exec },
 	{ "one of two users ends", exit_of_parent },
 	{ "memory block offline", block_offline },
