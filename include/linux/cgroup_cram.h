@@ -81,6 +81,9 @@ enum cram_evict_to { CRAM_EVICT_ANY, CRAM_EVICT_SWAP, CRAM_EVICT_DRAM };
 unsigned long cram_evict_cgroup(struct cram_cgroup *cg, int nid, unsigned long nr,
 				enum cram_evict_to to);
 
+/* in mm/cram/sample.c */
+u64 cram_estimate(unsigned long resident, long sampled, long bytes);
+
 /* in mm/cram/budget.c */
 unsigned long cram_revoke_cgroup(struct cram_cgroup *cg);
 void cram_want_revocation(void);
@@ -99,6 +102,9 @@ bool cram_cgroup_charge_writable(struct cram_cgroup *cg, unsigned long nr);
 void cram_cgroup_uncharge_writable(struct cram_cgroup *cg, unsigned long nr);
 unsigned long cram_cgroup_writable(struct cram_cgroup *cg);
 bool cram_cgroup_over_budget(struct cram_cgroup *cg, struct cram_cgroup *top);
+void cram_cgroup_sample(struct cram_cgroup *cg, long nr, long bytes);
+long cram_cgroup_sampled_bytes(struct cram_cgroup *cg);
+u64 cram_cgroup_page_max(struct cram_cgroup *cg);
 bool cram_cgroup_is_descendant(struct cram_cgroup *cg, struct cram_cgroup *root);
 unsigned long cram_cgroup_resident(struct cram_cgroup *cg, int nid);
 void cram_cgroup_count(struct cram_cgroup *cg, enum cram_stat item, long nr);

@@ -30,7 +30,9 @@
 	/* the proven room does not cover one more page */		\
 	X(REFUSE_ROOM, refuse_room)					\
 	/* the node has room in cells but no free page */		\
-	X(REFUSE_PAGE, refuse_page)
+	X(REFUSE_PAGE, refuse_page)					\
+	/* the page does not compress as well as it has to */		\
+	X(REFUSE_CONTENT, refuse_content)
 
 #define CRAM_VM_EVENT(upper, lower)	CRAM_##upper,
 #define CRAM_VM_EVENT_ITEMS		CRAM_STATS(CRAM_VM_EVENT)

@@ -67,6 +67,9 @@ struct cram_cgroup_cpu {
  * @cpu: statistics on their way
  * @stat: of the subtree, as of the last flush
  * @pending: flushed by children and not by this one yet
+ * @sampled: pages of the subtree that are in the sample of mm/cram/sample.c
+ * @sampled_bytes: what these take, compressed
+ * @page_max: cram.page.max in bytes, U64_MAX for none
  * @low: cram.low in pages
  * @evict_share: pages of this cgroup itself that eviction wants; a scratch
  *	number under cram_nodes_mutex, with @evict_subtree
@@ -101,6 +104,10 @@ struct cram_cgroup {
 	struct cram_cgroup_cpu __percpu *cpu;
 	u64 stat[NR_CRAM_STATS];
 	u64 pending[NR_CRAM_STATS];
+
+	atomic_long_t sampled;
+	atomic_long_t sampled_bytes;
+	u64 page_max;
 
 	unsigned long low;
 	unsigned long evict_share;
@@ -296,6 +303,47 @@ bool cram_cgroup_over_budget(struct cram_cgroup *cg, struct cram_cgroup *top)
 		if (page_counter_read(&cg->writable) > READ_ONCE(cg->writable.max))
 			return true;
 	return false;
+}
+
+/**
+ * cram_cgroup_sample - a sampled page comes or goes
+ * @cg: the books that are charged for it
+ * @nr: how many, negative when they go
+ * @bytes: what they take, compressed, with the same sign
+ *
+ * Context: RCU, otherwise any.
+ */
+void cram_cgroup_sample(struct cram_cgroup *cg, long nr, long bytes)
+{
+	for (; cg; cg = cram_parent(cg)) {
+		atomic_long_add(nr, &cg->sampled);
+		atomic_long_add(bytes, &cg->sampled_bytes);
+	}
+}
+
+/**
+ * cram_cgroup_sampled_bytes - what the sampled pages of a cgroup's subtree take
+ * @cg: the books
+ */
+long cram_cgroup_sampled_bytes(struct cram_cgroup *cg)
+{
+	return atomic_long_read(&cg->sampled_bytes);
+}
+
+/**
+ * cram_cgroup_page_max - how well have pages to compress?
+ * @cg: the books
+ *
+ * Context: RCU. Return: bytes that one may take at most, by the strictest rule
+ * up the tree; U64_MAX when there is none.
+ */
+u64 cram_cgroup_page_max(struct cram_cgroup *cg)
+{
+	u64 max = U64_MAX;
+
+	for (; cg; cg = cram_parent(cg))
+		max = min(max, READ_ONCE(cg->page_max));
+	return max;
 }
 
 /* How far this subtree is over its cram.low, but no more than it has on the node */
@@ -587,14 +635,13 @@ static int cram_max_show(struct seq_file *sf, void *v)
  * "max", or decimal digits and at most one of K, M and G. Stricter than
  * memparse(), for which "0x" and "99999999999999999999" are numbers.
  */
-static int cram_parse_bytes(char *buf, unsigned long *nr_pages)
+static int cram_parse_u64(char *buf, u64 *bytes)
 {
 	size_t len = strlen(buf);
 	unsigned int shift = 0;
-	u64 bytes;
 
 	if (!strcmp(buf, "max")) {
-		*nr_pages = PAGE_COUNTER_MAX;
+		*bytes = U64_MAX;
 		return 0;
 	}
 	if (!isdigit(*buf))
@@ -611,10 +658,21 @@ static int cram_parse_bytes(char *buf, unsigned long *nr_pages)
 		shift += 10;
 		buf[len - 1] = '\0';
 	}
-	if (kstrtou64(buf, 10, &bytes) || bytes > U64_MAX >> shift)
+	if (kstrtou64(buf, 10, bytes) || *bytes > U64_MAX >> shift)
 		return -EINVAL;
-	*nr_pages = min_t(u64, (bytes << shift) >> PAGE_SHIFT, PAGE_COUNTER_MAX);
+	*bytes <<= shift;
 	return 0;
+}
+
+static int cram_parse_bytes(char *buf, unsigned long *nr_pages)
+{
+	u64 bytes;
+	int err;
+
+	err = cram_parse_u64(buf, &bytes);
+	if (!err)
+		*nr_pages = min_t(u64, bytes >> PAGE_SHIFT, PAGE_COUNTER_MAX);
+	return err;
 }
 
 /*
@@ -715,6 +773,31 @@ static ssize_t cram_low_write(struct kernfs_open_file *of, char *buf,
 	if (err)
 		return err;
 	WRITE_ONCE(css_cram(of_css(of))->low, low);
+	return nbytes;
+}
+
+static int cram_page_max_show(struct seq_file *sf, void *v)
+{
+	u64 max = READ_ONCE(css_cram(seq_css(sf))->page_max);
+
+	if (max == U64_MAX)
+		seq_puts(sf, "max\n");
+	else
+		seq_printf(sf, "%llu\n", max);
+	return 0;
+}
+
+/* What is resident stays */
+static ssize_t cram_page_max_write(struct kernfs_open_file *of, char *buf,
+				   size_t nbytes, loff_t off)
+{
+	u64 max;
+	int err;
+
+	err = cram_parse_u64(strstrip(buf), &max);
+	if (err)
+		return err;
+	WRITE_ONCE(css_cram(of_css(of))->page_max, max);
 	return nbytes;
 }
 
@@ -954,6 +1037,9 @@ static int cram_stat_show(struct seq_file *sf, void *v)
 	seq_printf(sf, "readonly %llu\n",
 		   (u64)(resident - min(writable, resident)) * PAGE_SIZE);
 	seq_printf(sf, "writable %llu\n", (u64)writable * PAGE_SIZE);
+	seq_printf(sf, "compressed_estimate %llu\n",
+		   cram_estimate(resident, atomic_long_read(&cg->sampled),
+				 atomic_long_read(&cg->sampled_bytes)));
 	return 0;
 }
 
@@ -989,6 +1075,7 @@ cram_css_alloc(struct cgroup_subsys_state *parent_css)
 	page_counter_init(&cg->resident, parent ? &parent->resident : NULL, false);
 	page_counter_init(&cg->writable, parent ? &parent->writable : NULL, false);
 	cg->budget_inherit = true;
+	cg->page_max = U64_MAX;
 	for (nid = 0; nid < nr_node_ids; nid++)
 		cg->node[nid].max = PAGE_COUNTER_MAX;
 	cg->nodes_all = true;
@@ -1081,6 +1168,12 @@ static struct cftype cram_files[] = {
 		.flags = CFTYPE_NOT_ON_ROOT,
 		.seq_show = cram_node_max_show,
 		.write = cram_node_max_write,
+	},
+	{
+		.name = "page.max",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = cram_page_max_show,
+		.write = cram_page_max_write,
 	},
 	{
 		.name = "low",

@@ -397,7 +397,6 @@ enum cram_verdict {
  * struct cram_pass - one walk over upgraded pages
  * @root: what is over the budgets from its owner up to here, by order of
  *	somebody who waits; or %NULL for whatever is over any budget
- * @drain: references of the per-CPU LRU lists may be in the way
  * @recycle: ask so many pages for stores, and revoke without them
  * @from_id: beginning with this owner
  * @from_pfn: and there with this page
@@ -405,7 +404,6 @@ enum cram_verdict {
  */
 struct cram_pass {
 	struct cram_cgroup *root;
-	bool drain;
 	unsigned long recycle;
 	u32 from_id;
 	unsigned long from_pfn;
@@ -567,8 +565,6 @@ static void cram_do_pass(struct cram_pass *pass)
 	struct cram_owner *owner;
 	u32 id = 0;
 
-	if (pass->drain)
-		lru_add_drain_all();
 	while ((owner = cram_owner_next(&id, pass->root))) {
 		cram_pass_owner(owner, pass);
 		cram_owner_put(owner, 1);
@@ -582,7 +578,7 @@ static void cram_budget_work_fn(struct work_struct *work)
 	static unsigned long last_recycle, delay;
 	static unsigned long from_pfn;
 	static u32 from_id;
-	struct cram_pass pass = { .drain = delay && delay < CRAM_RECYCLE_PERIOD };
+	struct cram_pass pass = {};
 
 	if (time_after_eq(jiffies, last_recycle + CRAM_RECYCLE_PERIOD)) {
 		last_recycle = jiffies;
@@ -620,7 +616,7 @@ static void cram_budget_work_fn(struct work_struct *work)
  */
 unsigned long cram_revoke_cgroup(struct cram_cgroup *cg)
 {
-	struct cram_pass pass = { .root = cg, .drain = true };
+	struct cram_pass pass = { .root = cg };
 
 	cram_do_pass(&pass);
 	return pass.left;

@@ -116,6 +116,7 @@ void cram_slot_freed(struct cram_node *cn, unsigned long pfn)
 	u32 *slot = cram_slot(cn, pfn);
 	u32 id = cram_slot_owner(READ_ONCE(*slot));
 
+	cram_end_sample(cn, pfn, id);
 	WRITE_ONCE(*slot, CRAM_FREED);
 	cram_uncharge_owner(cn, id, 1);
 }
@@ -156,6 +157,7 @@ static void cram_end_residency(struct cram_node *cn, struct folio *folio,
 		cram_tell_poison(id);
 
 	lruvec_stat_mod_folio(folio, NR_CRAM, -folio_nr_pages(folio));
+	cram_end_sample(cn, pfn, id);
 	WRITE_ONCE(*cram_slot(cn, pfn), CRAM_FREED);
 
 	if (u->nr && (u->cn != cn || u->id != id)) {
@@ -242,6 +244,7 @@ static bool cram_slots_empty(struct cram_node *cn)
 
 static void cram_node_free(struct cram_node *cn)
 {
+	kvfree(cn->samples);
 	kvfree(cn->slots);
 	kfree(cn);
 }
@@ -263,14 +266,15 @@ static struct cram_node *cram_node_alloc(int nid, const struct cram_node_desc *d
 	cn->desc.name = cn->name;
 	cn->lease_ms = CRAM_LEASE_MS_DEFAULT;
 	cn->writable_budget = ULONG_MAX;
+	cn->page_max = U64_MAX;
 	cram_state_init(cn);
 	mutex_init(&cn->reading_mutex);
 	spin_lock_init(&cn->reading_lock);
 	init_waitqueue_head(&cn->wait);
 
 	cn->slots = kvcalloc(cn->nr_slots, sizeof(*cn->slots), GFP_KERNEL);
-	if (!cn->slots) {
-		kfree(cn);
+	if (!cn->slots || cram_samples_alloc(cn)) {
+		cram_node_free(cn);
 		return NULL;
 	}
 	return cn;
@@ -324,6 +328,9 @@ struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc)
 	if (cram_node_get(nid))
 		return ERR_PTR(-EEXIST);
 
+	err = cram_compressors_alloc();
+	if (err)
+		return ERR_PTR(err);
 	cn = cram_node_alloc(nid, desc);
 	if (!cn)
 		return ERR_PTR(-ENOMEM);

@@ -216,24 +216,42 @@ static bool cram_suitable(struct folio *folio)
 	return folio_memcg_charged(folio);
 }
 
+/*
+ * Does the page compress as well as its cgroup and the node demand? Of a large
+ * folio only the first is left here, the others are offered one by one.
+ */
+static bool cram_refuse_content(struct cram_offer *offer, struct folio *folio, u64 max)
+{
+	if (max == U64_MAX || cram_compressed_size(folio) <= max)
+		return false;
+
+	guard(rcu)();
+	cram_refuse(cram_cgroup_of(folio_memcg(folio)), offer->src_nid, 1,
+		    CRAM_STAT_REFUSE_CONTENT);
+	return true;
+}
+
 bool __cram_offer_folio(struct cram_offer *offer, struct folio *folio,
 			struct list_head *split_folios, unsigned long *nr_scanned)
 {
 	long nr = folio_nr_pages(folio);
 	struct cram_cgroup *cg;
+	u64 page_max = U64_MAX;
+	struct cram_node *cn;
 	enum cram_stat why;
-	bool may;
 
 	if (offer->closed || !cram_suitable(folio))
 		return false;
 
 	rcu_read_lock();
 	cg = cram_cgroup_of(folio_memcg(folio));
-	may = cram_target(cg, offer->src_nid, nr, &why);
-	if (!may)
+	cn = cram_target(cg, offer->src_nid, nr, &why);
+	if (cn)
+		page_max = min(cram_cgroup_page_max(cg), READ_ONCE(cn->page_max));
+	else
 		cram_refuse(cg, offer->src_nid, nr, why);
 	rcu_read_unlock();
-	if (!may)
+	if (!cn)
 		return false;
 
 	/* A copy in swap would be kept for a page that does not go there */
@@ -245,6 +263,8 @@ bool __cram_offer_folio(struct cram_offer *offer, struct folio *folio,
 			return false;
 		*nr_scanned -= nr - 1;
 	}
+	if (cram_refuse_content(offer, folio, page_max))
+		return false;
 
 	list_add(&folio->lru, &offer->folios);
 	folio_unlock(folio);
@@ -289,6 +309,7 @@ static struct folio *cram_alloc_target(struct folio *src, unsigned long private)
 	if (!dst)
 		goto unadmit;
 	cram_slot_reserve(cn, folio_pfn(dst), owner);
+	cram_sample(cn, folio_pfn(dst), src, cg);
 	if (cn->desc.ops->storing)
 		cn->desc.ops->storing(cn, folio_pfn(dst), 1);
 	rcu_read_unlock();
@@ -328,16 +349,6 @@ bool __cram_demote(struct cram_offer *offer, struct list_head *leftover,
 		      (unsigned long)offer, MIGRATE_ASYNC, MR_DEMOTION,
 		      &nr_succeeded);
 	*nr_reclaimed += nr_succeeded;
-
-	/*
-	 * The new folios wait on this CPU's list of LRU additions, with a
-	 * reference that would outlive their last user: a process that exits
-	 * would leave pages, cells and charges behind for as long as nothing
-	 * else is added here. Elsewhere that hardly matters; there is little
-	 * of such memory, and limits on it are exact.
-	 */
-	if (nr_succeeded)
-		lru_add_drain();
 
 	if (list_empty(&offer->folios))
 		return false;

@@ -137,7 +137,7 @@ static bool cram_was_read(struct folio *folio)
  * Nothing but the swap cache has the folio? Whoever gives up the last entry of
  * one that is locked or being written at that moment leaves it there.
  */
-static bool cram_drop_unused(struct cram_node *cn, struct folio *folio)
+static bool cram_drop_unused(struct folio *folio)
 {
 	bool dropped;
 
@@ -145,9 +145,6 @@ static bool cram_drop_unused(struct cram_node *cn, struct folio *folio)
 		return false;
 	dropped = folio_free_swap(folio);
 	folio_unlock(folio);
-	/* What else but us has it? */
-	if (dropped && folio_ref_count(folio) > 1)
-		cn->unlisted = true;
 	return dropped;
 }
 
@@ -168,7 +165,7 @@ static bool cram_isolate(struct cram_node *cn, unsigned long pfn, u32 slot,
 	if (e->step == CRAM_TO_SWAP && !cram_readable(folio))
 		goto put;
 	if (e->step == CRAM_REAP && (!folio_test_swapcache(folio) || folio_mapped(folio) ||
-				     cram_drop_unused(cn, folio)))
+				     cram_drop_unused(folio)))
 		goto put;
 
 	if (e->step == CRAM_TO_DRAM) {
@@ -176,8 +173,6 @@ static bool cram_isolate(struct cram_node *cn, unsigned long pfn, u32 slot,
 	} else if (folio_isolate_lru(folio)) {
 		list_add(&folio->lru, list);
 		isolated = true;
-	} else if (e->step == CRAM_REAP) {
-		cn->unlisted = true;
 	}
 put:
 	folio_put(folio);
@@ -217,15 +212,12 @@ static unsigned long cram_move(struct list_head *list, enum cram_evict_step step
 {
 	unsigned int nr = 0;
 
-	if (step != CRAM_TO_DRAM) {
-		nr = reclaim_pages(list);
-	} else {
-		migrate_pages(list, cram_promote_target, NULL, 0, MIGRATE_SYNC,
-			      MR_SYSCALL, &nr);
-		putback_movable_pages(list);
-	}
-	/* What stays waits for the LRU with a reference, see cram_demote_folios() */
-	lru_add_drain();
+	if (step != CRAM_TO_DRAM)
+		return reclaim_pages(list);
+
+	migrate_pages(list, cram_promote_target, NULL, 0, MIGRATE_SYNC,
+		      MR_SYSCALL, &nr);
+	putback_movable_pages(list);
 	return nr;
 }
 
@@ -335,11 +327,6 @@ void cram_reap(struct cram_node *cn)
 		cram_evict_node(cn, &e, cn->nr_slots);
 	else if (node_page_state(NODE_DATA(cn->nid), NR_SWAPCACHE))
 		cram_scan_slots(cn, &e, cn->nr_slots, min(cn->nr_slots, CRAM_REAP_SLOTS));
-
-	/* The end of writing puts it on the list of another CPU, with a reference */
-	if (cn->unlisted)
-		lru_add_drain_all();
-	cn->unlisted = false;
 }
 
 /**
@@ -366,7 +353,6 @@ void cram_relieve(struct work_struct *work)
 	/* One batch at a time, then another reading tells how far that went */
 	if (!wanted || !total_swap_pages || !mutex_trylock(&cram_nodes_mutex))
 		return;
-	lru_add_drain_all();
 	nr = clamp_t(u64, div_u64(wanted, cn->desc.cells_per_page), 1, CRAM_RELIEF_PAGES);
 	cram_cgroup_share_eviction(cn->nid, nr);
 	if (cram_evict_node(cn, &e, nr)) {
@@ -400,9 +386,6 @@ unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr,
 	int n;
 
 	lockdep_assert_held(&cram_nodes_mutex);
-
-	/* Pages on the per-CPU lists of the LRU cannot be isolated */
-	lru_add_drain_all();
 
 	for (e.step = CRAM_TO_SWAP; e.step <= CRAM_TO_DRAM; e.step++) {
 		if (e.step == CRAM_TO_DRAM ? to == CRAM_EVICT_SWAP :

@@ -89,6 +89,8 @@ enum cram_node_state {
  * @start_pfn: the page of slot 0
  * @nr_slots: pages that the node spans, holes included
  * @slots: see above
+ * @samples: compressed bytes of the pages of which some are asked, see sample.c
+ * @page_max: what would take more compressed bytes is refused; U64_MAX: nothing is
  * @desc: what the driver said, but for the name
  * @name: of the device; the driver's may go before the node
  * @begun: pages to which stores were admitted: to copy them to the node, or
@@ -129,7 +131,6 @@ enum cram_node_state {
  * @spared: rounds in a row in which eviction found nothing but what is read
  * @reap: pages are being written to swap, cramd frees them
  * @reap_cursor: the slot where it looks next
- * @unlisted: it has met some that wait for their LRU list
  * @reading_mutex: held over the driver's read_capacity()
  * @reading_lock: for @reading, @done0 and @emptied0 together
  * @reading: the last answer
@@ -144,6 +145,8 @@ struct cram_node {
 	unsigned long start_pfn;
 	unsigned long nr_slots;
 	u32 *slots;
+	u16 *samples;
+	u64 page_max;
 	struct cram_node_desc desc;
 	char name[32];
 
@@ -184,7 +187,6 @@ struct cram_node {
 	unsigned int spared;
 	bool reap;
 	unsigned long reap_cursor;
-	bool unlisted;
 
 	struct mutex reading_mutex; /* over read_capacity() */
 	spinlock_t reading_lock; /* @reading, @done0, @emptied0 */
@@ -279,6 +281,15 @@ void cram_reap(struct cram_node *cn);
 void cram_relieve(struct work_struct *work);
 unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr,
 			 enum cram_evict_to to);
+
+/* sample.c */
+int cram_compressors_alloc(void);
+int cram_samples_alloc(struct cram_node *cn);
+unsigned int cram_compressed_size(struct folio *folio);
+void cram_sample(struct cram_node *cn, unsigned long pfn, struct folio *src,
+		 struct cram_cgroup *cg);
+void cram_end_sample(struct cram_node *cn, unsigned long pfn, u32 id);
+unsigned int cram_sampled_size(struct cram_node *cn, unsigned long pfn);
 
 /* stat.c */
 void cram_count(struct cram_cgroup *cg, enum cram_stat item, long nr);

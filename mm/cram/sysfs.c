@@ -209,6 +209,32 @@ static ssize_t reserve_bytes_store(struct kobject *kobj,
 
 static struct kobj_attribute reserve_bytes_attr = __ATTR_RW(reserve_bytes);
 
+static ssize_t page_max_show(struct kobject *kobj, struct kobj_attribute *attr,
+			     char *buf)
+{
+	u64 max = READ_ONCE(kobj_cram_node(kobj)->page_max);
+
+	if (max == U64_MAX)
+		return sysfs_emit(buf, "max\n");
+	return sysfs_emit(buf, "%llu\n", max);
+}
+
+static ssize_t page_max_store(struct kobject *kobj, struct kobj_attribute *attr,
+			      const char *buf, size_t count)
+{
+	u64 max = U64_MAX;
+	int err = 0;
+
+	if (!sysfs_streq(buf, "max"))
+		err = kstrtou64(buf, 10, &max);
+	if (err)
+		return err;
+	WRITE_ONCE(kobj_cram_node(kobj)->page_max, max);
+	return count;
+}
+
+static struct kobj_attribute page_max_attr = __ATTR_RW(page_max);
+
 static ssize_t writable_budget_show(struct kobject *kobj,
 				    struct kobj_attribute *attr, char *buf)
 {
@@ -302,6 +328,7 @@ static struct attribute *cram_node_attrs[] = {
 	&writable_bytes_attr.attr,
 	&writable_budget_attr.attr,
 	&reserve_bytes_attr.attr,
+	&page_max_attr.attr,
 	&low_bytes_attr.attr,
 	&critical_bytes_attr.attr,
 	&lease_ms_attr.attr,

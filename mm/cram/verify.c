@@ -248,9 +248,15 @@ static u64 cram_moves(void)
 	return moves;
 }
 
+/* What the slots of all nodes say about a cgroup, beside how many they are */
+struct cram_count {
+	unsigned long writable;
+	long sampled_bytes;
+};
+
 /* Pages of the subtree of @root on a node, by the slots. RCU. */
 static unsigned long cram_count_slots(struct cram_node *cn, struct cram_cgroup *root,
-				      unsigned long *writable)
+				      struct cram_count *count)
 {
 	unsigned long i, nr = 0;
 	u32 last_id = 0;
@@ -271,8 +277,11 @@ static unsigned long cram_count_slots(struct cram_node *cn, struct cram_cgroup *
 				 cram_cgroup_is_descendant(rcu_dereference(owner->cg),
 							   root);
 		}
-		nr += inside;
-		*writable += inside && slot & CRAM_WRITABLE;
+		if (!inside)
+			continue;
+		nr++;
+		count->writable += !!(slot & CRAM_WRITABLE);
+		count->sampled_bytes += cram_sampled_size(cn, cn->start_pfn + i);
 	}
 	return nr;
 }
@@ -290,19 +299,22 @@ static bool cram_books_differ(struct cram_walk *w)
 	guard(rcu)();
 	while ((cg = cram_cgroup_next(cg))) {
 		unsigned long total = 0, resident = cram_cgroup_resident(cg, NUMA_NO_NODE);
-		unsigned long writable = 0, charged = cram_cgroup_writable(cg);
+		unsigned long writable = cram_cgroup_writable(cg);
+		long sampled_bytes = cram_cgroup_sampled_bytes(cg);
+		struct cram_count count = {};
 		u64 moves = cram_moves();
 		bool wrong = false;
 
 		for_each_node_mask(nid, cram_nodes) {
 			unsigned long slots = cram_count_slots(cram_node_get(nid), cg,
-							       &writable);
+							       &count);
 
 			wrong |= slots != cram_cgroup_resident(cg, nid);
 			total += slots;
 		}
-		if ((wrong || total != resident || writable != charged) && moves == cram_moves() &&
-		    cram_cgroup_alive(cg))
+		wrong |= total != resident || count.writable != writable ||
+			 count.sampled_bytes != sampled_bytes;
+		if (wrong && moves == cram_moves() && cram_cgroup_alive(cg))
 			w->books++;
 	}
 	return w->books;
@@ -330,7 +342,6 @@ static int cram_verify_show(struct seq_file *m, void *v)
 	struct cram_walk w = {};
 	int nid;
 
-	lru_add_drain_all();
 	/* Before the mutex, which nests outside of reclaim: this takes mmap_lock */
 	cram_walk_page_tables(&w);
 

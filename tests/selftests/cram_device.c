@@ -491,7 +491,6 @@ static void cells_come_back(void)
 		freed += is_resident(p + i * PAGE);
 		madvise(p + i * PAGE, PAGE, MADV_DONTNEED);
 	}
-	drain_lru();
 	CHECK(WAIT_FOR(SETTLES, full - device_number("held") >= (int64_t)(freed * PAGE) / 100 * 95));
 	half = device_number("held");
 	per_trim = ranges_per_trim();
@@ -502,7 +501,6 @@ static void cells_come_back(void)
 	CHECK(per_trim >= 64);
 
 	CHECK(!munmap(p, pages * PAGE));
-	drain_lru();
 	CHECK(WAIT_FOR(5, (back = device_number("held")) - start <= physical / 100),
 	      "%lld KiB are missing", (long long)(back - start) / 1024);
 }

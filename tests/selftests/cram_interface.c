@@ -47,6 +47,11 @@ static const struct row {
 	{ "cram.max", "3m", "3145728" },
 	{ "cram.max", "2G", "2147483648" },
 	{ "cram.max", "9223372036854771712", "max" },
+	/* Not of whole pages */
+	{ "cram.page.max", "0", "0" },
+	{ "cram.page.max", "3000", "3000" },
+	{ "cram.page.max", " 3K\n", "3072" },
+	{ "cram.page.max", "max", "max" },
 	{ "cram.writable_budget", "inherit", "inherit" },
 	{ "cram.writable_budget", " inherit\n", "inherit" },
 	{ "cram.writable_budget", "max", "max" },
@@ -73,6 +78,10 @@ static const struct row {
 	{ "cram.max", "1KK", NULL, EINVAL },
 	{ "cram.max", "1 M", NULL, EINVAL },
 	{ "cram.max", "4096 8192", NULL, EINVAL },
+	{ "cram.page.max", "\n", NULL, EINVAL },
+	{ "cram.page.max", "-1", NULL, EINVAL },
+	{ "cram.page.max", "75%", NULL, EINVAL },
+	{ "cram.page.max", "18446744073709551616", NULL, EINVAL },
 	{ "cram.max", "4096\n8192", NULL, EINVAL },
 	{ "cram.max", "4096,8192", NULL, EINVAL },
 	{ "cram.max", "4096;", NULL, EINVAL },
@@ -268,6 +277,7 @@ static const struct file {
 	{ "cram.stat", 0444, NULL },
 	{ "cram.numa_stat", 0444, "resident N@=0\n" },
 	{ "cram.node.max", 0644, "" },
+	{ "cram.page.max", 0644, "max\n" },
 	{ "cram.low", 0644, "0\n" },
 	{ "cram.writable_budget", 0644, "inherit\n" },
 	{ "cram.writable_current", 0444, "0\n" },
@@ -278,10 +288,10 @@ static const char *const stat_keys[] = {
 	"demote", "upgrade", "promote_write", "promote_hot", "promote_reclaim",
 	"promote_forced", "writeback", "revoke", "recycle", "refuse_off",
 	"refuse_memcg", "refuse_right", "refuse_max", "refuse_state", "refuse_room",
-	"refuse_page",
+	"refuse_page", "refuse_content",
 };
 
-static const char *const gauges[] = { "readonly", "writable" };
+static const char *const gauges[] = { "readonly", "writable", "compressed_estimate" };
 
 static const struct file *file_named(const char *name)
 {

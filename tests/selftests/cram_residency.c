@@ -1710,7 +1710,6 @@ static void pageout_again(void)
 		skip("no zram for swap");
 	p = resident(N);
 	pageout(p, N);
-	drain_lru();
 	WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") ==
 		    (int64_t)(count_resident(p, N) * PAGE));
 	check_current(p, N);

@@ -188,9 +188,8 @@ int node_of(const void *p);			/* move_pages(2); -errno */
  */
 size_t try_demote(void *p, size_t pages);
 /*
- * A page that was just put on an LRU list sits in a batch of this CPU, which
- * references it: freed, it stays charged until the batch is full. try_demote()
- * calls this, so that tests can count on exact numbers.
+ * An ordinary page that was just put on an LRU list sits in a batch of this CPU,
+ * which references it. Those of the node do not, so that numbers are exact there.
  */
 void drain_lru(void);
 #define demote(p, pages) CHECK_EQ(try_demote(p, pages), pages)

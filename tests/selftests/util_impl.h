@@ -603,7 +603,6 @@ size_t try_demote(void *p, size_t pages)
 				*((volatile char *)p + i * PAGE);
 		pageout_others(p, pages);
 	}
-	drain_lru();
 	return resident;
 }
 
