@@ -105,6 +105,8 @@ bool cram_cgroup_over_budget(struct cram_cgroup *cg, struct cram_cgroup *top);
 void cram_cgroup_sample(struct cram_cgroup *cg, long nr, long bytes);
 long cram_cgroup_sampled_bytes(struct cram_cgroup *cg);
 u64 cram_cgroup_page_max(struct cram_cgroup *cg);
+void cram_cgroup_content(struct cram_cgroup *cg, bool fits);
+bool cram_cgroup_unfit(struct cram_cgroup *cg);
 bool cram_cgroup_is_descendant(struct cram_cgroup *cg, struct cram_cgroup *root);
 unsigned long cram_cgroup_resident(struct cram_cgroup *cg, int nid);
 void cram_cgroup_count(struct cram_cgroup *cg, enum cram_stat item, long nr);

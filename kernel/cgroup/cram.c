@@ -31,6 +31,13 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+/*
+ * When so many pages in a row, as many as eight batches of reclaim, did not
+ * compress as they have to, the rest will not either, for this long.
+ */
+#define CRAM_UNFIT_PAGES	256
+#define CRAM_UNFIT_TIME		HZ
+
 /* Attempts to get a lowered limit obeyed that free nothing, as in memory.max */
 #define CRAM_EVICT_RETRIES	16
 
@@ -70,6 +77,9 @@ struct cram_cgroup_cpu {
  * @sampled: pages of the subtree that are in the sample of mm/cram/sample.c
  * @sampled_bytes: what these take, compressed
  * @page_max: cram.page.max in bytes, U64_MAX for none
+ * @unfit: so many pages of this cgroup in a row did not keep to such a rule. With
+ *	@unfit_until a hint, which may miss some.
+ * @unfit_until: for so long reclaim need not try
  * @low: cram.low in pages
  * @evict_share: pages of this cgroup itself that eviction wants; a scratch
  *	number under cram_nodes_mutex, with @evict_subtree
@@ -108,6 +118,8 @@ struct cram_cgroup {
 	atomic_long_t sampled;
 	atomic_long_t sampled_bytes;
 	u64 page_max;
+	unsigned int unfit;
+	unsigned long unfit_until;
 
 	unsigned long low;
 	unsigned long evict_share;
@@ -344,6 +356,38 @@ u64 cram_cgroup_page_max(struct cram_cgroup *cg)
 	for (; cg; cg = cram_parent(cg))
 		max = min(max, READ_ONCE(cg->page_max));
 	return max;
+}
+
+/**
+ * cram_cgroup_content - a page was compressed, because there is a rule
+ * @cg: whose page
+ * @fits: it keeps to the rule
+ *
+ * Context: RCU.
+ */
+void cram_cgroup_content(struct cram_cgroup *cg, bool fits)
+{
+	if (!fits) {
+		WRITE_ONCE(cg->unfit, READ_ONCE(cg->unfit) + 1);
+		WRITE_ONCE(cg->unfit_until, jiffies + CRAM_UNFIT_TIME);
+	} else if (READ_ONCE(cg->unfit)) {
+		WRITE_ONCE(cg->unfit, 0);
+	}
+}
+
+/**
+ * cram_cgroup_unfit - would reclaim try in vain to demote pages of this cgroup?
+ * @cg: the books
+ *
+ * Without swap, anonymous pages are scanned only for cram; to compress them all
+ * over and over would keep an OOM killer waiting that comes in the end.
+ *
+ * Context: RCU.
+ */
+bool cram_cgroup_unfit(struct cram_cgroup *cg)
+{
+	return READ_ONCE(cg->unfit) >= CRAM_UNFIT_PAGES &&
+	       time_before(jiffies, READ_ONCE(cg->unfit_until));
 }
 
 /* How far this subtree is over its cram.low, but no more than it has on the node */

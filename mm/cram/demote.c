@@ -114,17 +114,16 @@ static void cram_refuse(struct cram_cgroup *cg, int src_nid, unsigned long nr,
 
 bool __cram_may_demote(struct mem_cgroup *memcg, int nid)
 {
+	struct cram_cgroup *cg;
 	enum cram_stat why;
-	bool may;
 
 	/* What is on a private node is not for reclaim to demote */
 	if (node_is_private(nid))
 		return false;
 
-	rcu_read_lock();
-	may = cram_target(cram_cgroup_of(memcg), nid, 1, &why);
-	rcu_read_unlock();
-	return may;
+	guard(rcu)();
+	cg = cram_cgroup_of(memcg);
+	return cram_target(cg, nid, 1, &why) && !cram_cgroup_unfit(cg);
 }
 
 /* The machine's readings so far; an OOM killer in doubt waits for the next */
@@ -222,13 +221,19 @@ static bool cram_suitable(struct folio *folio)
  */
 static bool cram_refuse_content(struct cram_offer *offer, struct folio *folio, u64 max)
 {
-	if (max == U64_MAX || cram_compressed_size(folio) <= max)
+	struct cram_cgroup *cg;
+	bool fits;
+
+	if (max == U64_MAX)
 		return false;
 
+	fits = cram_compressed_size(folio) <= max;
 	guard(rcu)();
-	cram_refuse(cram_cgroup_of(folio_memcg(folio)), offer->src_nid, 1,
-		    CRAM_STAT_REFUSE_CONTENT);
-	return true;
+	cg = cram_cgroup_of(folio_memcg(folio));
+	cram_cgroup_content(cg, fits);
+	if (!fits)
+		cram_refuse(cg, offer->src_nid, 1, CRAM_STAT_REFUSE_CONTENT);
+	return !fits;
 }
 
 bool __cram_offer_folio(struct cram_offer *offer, struct folio *folio,
