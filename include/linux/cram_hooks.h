@@ -57,7 +57,9 @@ struct cram_uncharge {
 	X(FORCE, force)		/* can_follow_write_common() */		\
 	X(UFFD_MOVE, uffd_move)	/* move_present_ptes() */		\
 	X(UPROBE, uprobe)	/* __uprobe_write() */			\
-	X(ADMISSION, admission)	/* cram_admit(): not a hook, but off all the same */
+	X(REVOKING, revoking)	/* do_wp_page(), before all else */	\
+	X(HELD, held)		/* cram_folio_held(): not a hook, nor is */ \
+	X(ADMISSION, admission)	/* cram_admit(), but off all the same */
 
 #define CRAM_HOOK_ENUM(upper, lower)	CRAM_HOOK_##upper,
 enum cram_hook { CRAM_HOOKS(CRAM_HOOK_ENUM) NR_CRAM_HOOKS };

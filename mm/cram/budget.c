@@ -172,7 +172,8 @@ bool __cram_page_revoking(const struct page *page)
 {
 	struct cram_node *cn = cram_node_get(page_to_nid(page));
 
-	return READ_ONCE(*cram_slot(cn, page_to_pfn(page))) & CRAM_REVOKING;
+	return READ_ONCE(*cram_slot(cn, page_to_pfn(page))) & CRAM_REVOKING &&
+	       !cram_hook_disabled(CRAM_HOOK_REVOKING);
 }
 
 /**
@@ -228,7 +229,8 @@ static bool cram_folio_held(struct folio *folio)
 {
 	/* Pairs with that of who takes a reference: entry first, count then */
 	smp_mb();
-	return folio_ref_count(folio) != folio_expected_ref_count(folio) + 1;
+	return folio_ref_count(folio) != folio_expected_ref_count(folio) + 1 &&
+	       !cram_hook_disabled(CRAM_HOOK_HELD);
 }
 
 static pte_t cram_revoke_entry(struct folio *folio, pte_t entry,
