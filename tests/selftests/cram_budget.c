@@ -4,6 +4,7 @@
  * and how that is taken back, from whoever has the page at that moment.
  */
 #include "util.h"
+#include "roads.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -16,32 +17,6 @@
 #define N	64
 #define SEED	21
 #define NTHREADS 4
-
-static int64_t writable(void)
-{
-	return cg_number(&cg_here, "cram.writable_current");
-}
-
-static int64_t stat_of(const char *key)
-{
-	return cg_key(&cg_here, "cram.stat", key);
-}
-
-static void budget(const char *text)
-{
-	CHECK_EQ(cg_write(&cg_here, "cram.writable_budget", text), 0);
-}
-
-static void budget_pages(size_t pages)
-{
-	CHECK_EQ(cg_printf(&cg_here, "cram.writable_budget", "%zu", pages * PAGE), 0);
-}
-
-static void rewrite_all(char *p, size_t pages)
-{
-	for (size_t i = 0; i < pages; i++)
-		rewrite(p + i * PAGE);
-}
 
 /* Resident, and upgraded by a store to each */
 static char *upgraded(size_t pages)

@@ -5,12 +5,10 @@
  * writable mapping of a resident page exists, and the books close.
  */
 #include "util.h"
+#include "roads.h"
 
 #include <fcntl.h>
-#include <linux/io_uring.h>
 #include <linux/mempolicy.h>
-#include <linux/userfaultfd.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -22,22 +20,6 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* Of newer headers than the distribution's. */
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
-#define FEATURE_WP_UNPOPULATED	(1 << 13)
-#define FEATURE_WP_ASYNC	(1 << 15)
-#define FEATURE_MOVE		(1 << 16)
-struct move {
-	uint64_t dst, src, len, mode;
-	int64_t moved;
-};
-#define IOCTL_MOVE _IOWR(UFFDIO, 0x05, struct move)
 
 #define N 256
 #define SEED 11
@@ -56,21 +38,6 @@ static void *resident(size_t pages)
 
 	demote(p, pages);
 	return p;
-}
-
-static char *page_at(void *p, size_t i)
-{
-	return (char *)p + i * PAGE;
-}
-
-static void pageout(void *p, size_t pages)
-{
-	CHECK(!madvise(p, pages * PAGE, MADV_PAGEOUT), "%m");
-}
-
-static int64_t stat_of(const char *key)
-{
-	return cg_key(&cg_here, "cram.stat", key);
 }
 
 /* cram.current is what is resident in this range, and nothing else. */
@@ -459,36 +426,6 @@ static void race(void)
 
 /* --- pins ------------------------------------------------------------------- */
 
-#define GUP_TEST "/sys/kernel/debug/gup_test"
-
-struct gup_test {
-	uint64_t get_delta_usec, put_delta_usec, addr, size;
-	uint32_t nr_pages_per_call, gup_flags, test_flags, which_pages[8];
-};
-
-struct pin_longterm_test {
-	uint64_t addr, size;
-	uint32_t flags;
-};
-
-#define GUP_BASIC_TEST		_IOWR('g', 4, struct gup_test)
-#define PIN_FAST_BENCHMARK	_IOWR('g', 2, struct gup_test)
-#define PIN_BASIC_TEST		_IOWR('g', 5, struct gup_test)
-#define PIN_LONGTERM_TEST_START	_IOW('g', 7, struct pin_longterm_test)
-#define PIN_LONGTERM_TEST_STOP	_IO('g', 8)
-#define PIN_LONGTERM_TEST_READ	_IOW('g', 9, uint64_t)
-#define PIN_WRITE		1
-#define PIN_FAST		2
-
-static int gup_test(void)
-{
-	int fd = open(GUP_TEST, O_RDWR);
-
-	if (fd < 0)
-		skip("no " GUP_TEST " (CONFIG_GUP_TEST)");
-	return fd;
-}
-
 /* While it is pinned it is off the node and stays off; the pin sees all writes. */
 static void pin_longterm(unsigned int flags)
 {
@@ -566,48 +503,6 @@ static void reference_short(void)
 }
 
 /* --- userfaultfd ------------------------------------------------------------ */
-
-static int userfault(uint64_t features)
-{
-	struct uffdio_api api = { .api = UFFD_API, .features = features };
-	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
-
-	if (fd < 0)
-		skip("no userfaultfd");
-	if (ioctl(fd, UFFDIO_API, &api) || (api.features & features) != features)
-		skip("no userfaultfd features %#llx", (unsigned long long)features);
-	return fd;
-}
-
-static void userfault_register(int fd, void *p, size_t pages, uint64_t mode)
-{
-	struct uffdio_register reg = {
-		.range = { (uintptr_t)p, pages * PAGE }, .mode = mode,
-	};
-
-	CHECK(!ioctl(fd, UFFDIO_REGISTER, &reg), "%m");
-}
-
-static struct uffd_msg userfault_wait(int fd)
-{
-	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-	struct uffd_msg msg;
-
-	CHECK_EQ(poll(&poll_fd, 1, 10000), 1);
-	CHECK_EQ(read(fd, &msg, sizeof(msg)), sizeof(msg));
-	CHECK_EQ(msg.event, UFFD_EVENT_PAGEFAULT);
-	return msg;
-}
-
-static int write_protect(int fd, void *p, size_t pages, bool on)
-{
-	struct uffdio_writeprotect wp = {
-		.range = { (uintptr_t)p, pages * PAGE },
-		.mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
-	};
-
-	return ioctl(fd, UFFDIO_WRITEPROTECT, &wp);
-}
 
 static void *filler_thread(void *p)
 {
@@ -711,49 +606,20 @@ static void uffd_move(void)
 	check_write_promotes(q, N);
 }
 
-/*
- * A pin that lasts: process_vm_readv(2) has pinned what it reads while it waits
- * for its own buffer, which userfaultfd does not give it yet.
- */
-#define PINNED 8
-
-static struct {
-	void *from, *to;
-} stalled;
-
-static void *stalled_reader(void *arg)
-{
-	struct iovec local = { stalled.to, PINNED * PAGE };
-	struct iovec remote = { stalled.from, PINNED * PAGE };
-
-	CHECK_EQ(process_vm_readv(getpid(), &local, 1, &remote, 1, 0), PINNED * PAGE);
-	return NULL;
-}
-
 static void pin_held(void)
 {
-	int fd = userfault(0);
 	void *p = resident(N);
-	struct uffdio_zeropage zero = {};
-	pthread_t thread;
+	struct stall stall = stall_begin(p, false);
 
-	stalled.from = p;
-	stalled.to = map_pages(PINNED);
-	userfault_register(fd, stalled.to, PINNED, UFFDIO_REGISTER_MODE_MISSING);
-	CHECK(!pthread_create(&thread, NULL, stalled_reader, NULL));
-	userfault_wait(fd);
 	CHECK_EQ(count_resident(p, PINNED), 0);
 	CHECK_EQ(count_resident(p, N), N - PINNED);
 	CHECK_EQ(run_walker(), 0);
 	pageout(p, N);
 	CHECK_EQ(count_resident(p, PINNED), 0);
 	fill(p, PINNED, SEED + 1);
-	zero.range.start = (uintptr_t)stalled.to;
-	zero.range.len = PINNED * PAGE;
-	CHECK(!ioctl(fd, UFFDIO_ZEROPAGE, &zero), "%m");
-	pthread_join(thread, NULL);
+	stall_end(&stall, 0);
 	/* The pin saw what was written after it was taken. */
-	CHECK_CONTENT(stalled.to, PINNED, SEED + 1);
+	CHECK_CONTENT(stall.near, PINNED, SEED + 1);
 	demote(p, N);
 }
 
@@ -890,49 +756,6 @@ static void direct_io(void)
 	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
 }
 
-/* One operation on a ring of our own. */
-struct ring {
-	int fd;
-	struct io_uring_params p;
-	char *sq, *cq;
-	struct io_uring_sqe *sqe;
-};
-
-static struct ring ring_make(void)
-{
-	struct ring r = {};
-
-	r.fd = syscall(SYS_io_uring_setup, 4, &r.p);
-	if (r.fd < 0)
-		skip("no io_uring");
-	r.sq = mmap(NULL, r.p.sq_off.array + r.p.sq_entries * 4, PROT_READ | PROT_WRITE,
-		    MAP_SHARED, r.fd, IORING_OFF_SQ_RING);
-	r.cq = mmap(NULL, r.p.cq_off.cqes + r.p.cq_entries * sizeof(struct io_uring_cqe),
-		    PROT_READ | PROT_WRITE, MAP_SHARED, r.fd, IORING_OFF_CQ_RING);
-	r.sqe = mmap(NULL, r.p.sq_entries * sizeof(*r.sqe), PROT_READ | PROT_WRITE, MAP_SHARED,
-		     r.fd, IORING_OFF_SQES);
-	CHECK(r.sq != MAP_FAILED && r.cq != MAP_FAILED && (void *)r.sqe != MAP_FAILED, "%m");
-	return r;
-}
-
-static int ring_do(struct ring *r, int opcode, int fd, void *p, size_t len)
-{
-	uint32_t *tail = (uint32_t *)(r->sq + r->p.sq_off.tail);
-	uint32_t *array = (uint32_t *)(r->sq + r->p.sq_off.array);
-	uint32_t *head = (uint32_t *)(r->cq + r->p.cq_off.head);
-	struct io_uring_cqe *cqe = (void *)(r->cq + r->p.cq_off.cqes);
-
-	r->sqe[0] = (struct io_uring_sqe){
-		.opcode = opcode, .fd = fd, .addr = (uintptr_t)p, .len = len,
-	};
-	array[*tail % r->p.sq_entries] = 0;
-	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
-	CHECK_EQ(syscall(SYS_io_uring_enter, r->fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0), 1);
-	cqe += __atomic_load_n(head, __ATOMIC_ACQUIRE) % r->p.cq_entries;
-	__atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
-	return cqe->res;
-}
-
 static void fixed_buffers(void)
 {
 	struct ring ring = ring_make();
@@ -1020,11 +843,6 @@ static void swap_cache_on_node(void)
 }
 
 /* --- protection ------------------------------------------------------------- */
-
-static void protect(void *p, size_t pages, int prot)
-{
-	CHECK(!mprotect(p, pages * PAGE, prot), "%m");
-}
 
 static void mprotect_round(int between)
 {
@@ -1188,17 +1006,6 @@ static void unmap_part(void)
 	unmap_pages(p, N / 4);
 	unmap_pages(page_at(p, N * 3 / 4), N / 4);
 	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
-}
-
-static bool all_zero(const void *p, size_t pages)
-{
-	const uint64_t *w = p;
-	size_t i;
-
-	for (i = 0; i < pages * PAGE / sizeof(*w); i++)
-		if (w[i])
-			return false;
-	return true;
 }
 
 static void dontneed(void)
@@ -1418,10 +1225,6 @@ static void bind_elsewhere(void)
 	CHECK_CONTENT(p, N, SEED + 1);
 }
 
-#ifndef MADV_SOFT_OFFLINE
-#define MADV_SOFT_OFFLINE 101
-#endif
-
 /* The page leaves service; it is given back to it for the tests that follow. */
 static void soft_offline(void)
 {
@@ -1536,50 +1339,19 @@ static void drain_held(void)
 
 /* --- other parts of memory management --------------------------------------- */
 
-#define KSM "/sys/kernel/mm/ksm/"
-
-static void ksm_scans(int n)
-{
-	int64_t first = read_number(KSM "full_scans");
-
-	write_text(KSM "sleep_millisecs", "0");
-	write_text(KSM "pages_to_scan", "10000");
-	CHECK_EQ(write_text(KSM "run", "1"), 0);
-	CHECK(WAIT_FOR(SETTLES, read_number(KSM "full_scans") >= first + n));
-	CHECK_EQ(write_text(KSM "run", "0"), 0);
-}
-
-static void same_pages(void *p, size_t pages)
-{
-	size_t i;
-
-	for (i = 0; i < pages; i++)
-		fill_page(page_at(p, i), SEED, 0);
-}
-
-static bool pages_are_same(void *p, size_t pages)
-{
-	size_t i;
-
-	for (i = 0; i < pages; i++)
-		if (page_differs(page_at(p, i), SEED, 0))
-			return false;
-	return true;
-}
-
 static void ksm_leaves_resident(void)
 {
 	void *p = map_pages(N);
 
 	if (!exists(KSM "run"))
 		skip("no KSM");
-	same_pages(p, N);
+	same_pages(p, N, SEED);
 	demote(p, N);
 	CHECK(!madvise(p, N * PAGE, MADV_MERGEABLE), "%m");
 	ksm_scans(4);
 	CHECK_EQ(count_resident(p, N), N);
 	CHECK_EQ(read_number("/proc/self/ksm_merging_pages"), 0);
-	CHECK(pages_are_same(p, N));
+	CHECK(pages_are_same(p, N, SEED));
 	check_current(p, N);
 	check_write_promotes(p, N);
 }
@@ -1591,7 +1363,7 @@ static void ksm_is_not_demoted(void)
 
 	if (!exists(KSM "run"))
 		skip("no KSM");
-	same_pages(p, N);
+	same_pages(p, N, SEED);
 	CHECK(!madvise(p, N * PAGE, MADV_MERGEABLE), "%m");
 	ksm_scans(4);
 	CHECK(read_number("/proc/self/ksm_merging_pages") > N / 2);
@@ -1600,9 +1372,9 @@ static void ksm_is_not_demoted(void)
 		cg_printf(&cg_here, "memory.reclaim", "%lu", N * PAGE);
 	}
 	CHECK_EQ(count_resident(p, N), 0);
-	CHECK(pages_are_same(p, N));
+	CHECK(pages_are_same(p, N, SEED));
 	CHECK(!madvise(p, N * PAGE, MADV_UNMERGEABLE), "%m");
-	CHECK(pages_are_same(p, N));
+	CHECK(pages_are_same(p, N, SEED));
 }
 
 #define HUGE 512
