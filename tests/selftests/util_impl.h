@@ -907,7 +907,8 @@ static bool zero(const char *file, const char *key)
 static bool books_closed(int64_t node_used)
 {
 	int64_t found = run_walker();	/* drains the LRU batches of all CPUs */
-	bool good = zero("cram.current", NULL) && zero("cram.stat", "readonly");
+	bool good = zero("cram.current", NULL) && zero("cram.stat", "readonly") &&
+		    zero("cram.writable_current", NULL) && zero("cram.stat", "writable");
 	int64_t n;
 
 	/* Flushed every two seconds, or when more than a batch is pending. */
