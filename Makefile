@@ -84,6 +84,10 @@ check: $(DEPS) ## all tests of the short tier (T= scales durations, SUITES="a b"
 check-long: $(DEPS) ## the suites that take hours
 	+@TIER=long tests/run-checks $(SUITES)
 
+.PHONY: mutation
+mutation: $(DEPS) kernel tests ## switch off one hook at a time: do the ordinary tests notice? (HOOKS="a b" picks)
+	@tests/mutation $(HOOKS)
+
 ##@ Patches
 
 .PHONY: refresh

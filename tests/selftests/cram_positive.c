@@ -9,10 +9,9 @@
  * This leaves warnings in the kernel log: run it in a machine of its own.
  */
 #include "util.h"
+#include "roads.h"
 
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -159,52 +158,17 @@ static void swap_in(void)
 }
 
 /* A pin for reading lands on the resident page: our own oracle sees where it is. */
-static struct {
-	void *from, *to;
-} stalled;
-
-static void *stalled_reader(void *arg)
-{
-	struct iovec local = { stalled.to, PAGE }, remote = { stalled.from, PAGE };
-
-	process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
-	return NULL;
-}
-
-static int userfault(uint64_t features, void *p, size_t pages)
-{
-	struct uffdio_api api = { .api = UFFD_API, .features = features };
-	struct uffdio_register reg = {
-		.range = { (uintptr_t)p, pages * PAGE }, .mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
-
-	if (fd < 0 || ioctl(fd, UFFDIO_API, &api))
-		skip("no userfaultfd with features %#llx", (unsigned long long)features);
-	CHECK(!ioctl(fd, UFFDIO_REGISTER, &reg), "%m");
-	return fd;
-}
-
 static void pin(void)
 {
 	void *p = resident();
-	struct uffdio_zeropage zero = {};
-	struct pollfd poll_fd = { .events = POLLIN };
-	pthread_t thread;
+	struct stall stall;
 	size_t stayed;
 
-	stalled.from = p;
-	stalled.to = map_pages(1);
-	poll_fd.fd = userfault(0, stalled.to, 1);
 	hook_off("gup");
-	CHECK(!pthread_create(&thread, NULL, stalled_reader, NULL));
-	CHECK_EQ(poll(&poll_fd, 1, SETTLES * 1000), 1);
-	stayed = count_resident(p, 1);
-	zero.range.start = (uintptr_t)stalled.to;
-	zero.range.len = PAGE;
-	CHECK(!ioctl(poll_fd.fd, UFFDIO_ZEROPAGE, &zero), "%m");
-	pthread_join(thread, NULL);
-	CHECK_EQ(stayed, 1);
+	stall = stall_begin(p, false);
+	stayed = count_resident(p, PINNED);
+	stall_end(&stall, 0);
+	CHECK_EQ(stayed, PINNED);
 	clean_up(p);
 }
 
@@ -240,20 +204,16 @@ static void force(void)
 	hook_off(NULL);
 }
 
-struct move {
-	uint64_t dst, src, len, mode;
-	int64_t moved;
-};
-
 static void uffd_move(void)
 {
 	int64_t before = violations();
 	void *p = resident(), *q = map_pages(N);
 	struct move move = { (uintptr_t)q, (uintptr_t)p, N * PAGE };
-	int fd = userfault(1 << 16, q, N);
+	int fd = userfault(FEATURE_MOVE);
 
+	userfault_register(fd, q, N, UFFDIO_REGISTER_MODE_MISSING);
 	hook_off("uffd_move");
-	CHECK(!ioctl(fd, _IOWR(UFFDIO, 0x05, struct move), &move), "%m");
+	CHECK(!ioctl(fd, IOCTL_MOVE, &move), "%m");
 	noticed_since(before);
 	clean_up(q);
 }
@@ -274,6 +234,59 @@ static void uprobe(void)
 	CHECK(unannounced_stores() > stores);
 	hook_off(NULL);
 	close(b);
+}
+
+/*
+ * A page is taken back while somebody has it pinned, who stores to it then:
+ * nobody has announced that to the device.
+ */
+static void held(void)
+{
+	int64_t stores = unannounced_stores();
+	char *p = resident();
+	struct stall stall;
+
+	budget("max");
+	rewrite_all(p, N);
+	CHECK_EQ(count_resident(p, N), N);
+	stall = stall_begin(p, true);
+	hook_off("held");
+	budget("0");
+	CHECK_EQ(writable(), 0);
+	CHECK_EQ(count_resident(p, N), N);
+	measured();
+	stall_end(&stall, SEED + 1);
+	CHECK_EQ(count_resident(p, N), N);
+	CHECK(unannounced_stores() - stores >= PINNED);
+	clean_up(p);
+}
+
+static volatile bool stop;
+
+static void *store_on(void *p)
+{
+	while (!stop)
+		rewrite_all(p, N);
+	return NULL;
+}
+
+/* A fault makes an entry writable again that was just taken back. */
+static void revoking(void)
+{
+	int64_t before = violations();
+	char *p = filled();
+	pthread_t thread;
+	cpu_set_t all;
+
+	memset(&all, 0xff, sizeof(all));
+	sched_setaffinity(0, sizeof(all), &all);
+	hook_off("revoking");
+	CHECK(!pthread_create(&thread, NULL, store_on, p));
+	CHECK(WAIT_FOR(2 * SETTLES, (budget("max"), pageout(p, N), nap_ms(5), budget("0"),
+				     run_walker(), violations() > before)));
+	stop = true;
+	pthread_join(thread, NULL);
+	clean_up(p);
 }
 
 static void xor_slot(uint64_t pfn, uint32_t value)
@@ -375,6 +388,8 @@ static const struct scenario scenarios[] = {
 	{ "control: hook force off", force, S_VIOLATES },
 	{ "control: hook uffd_move off", uffd_move, S_VIOLATES },
 	{ "control: hook uprobe off", uprobe, S_VIOLATES },
+	{ "control: hook held off", held, S_VIOLATES },
+	{ "control: hook revoking off", revoking, S_VIOLATES },
 	{ "control: slots corrupted", slots, S_VIOLATES },
 	{ "control: a lying device", lying_device, S_VIOLATES },
 	{ "control: hook admission off", admission, S_VIOLATES },
