@@ -182,26 +182,26 @@ bool __cram_page_revoking(const struct page *page)
  * @pfn: the page, its lines written back
  * @id: of its owner
  *
- * The slot changes afterwards, so that the page cannot be upgraded again in
- * between. Context: any.
+ * The index goes last: who lowers a budget is content when it finds nothing
+ * there, and then all books have to say so. The slot changes afterwards, so that
+ * the page cannot be upgraded again in between. Context: any.
  */
 void cram_end_upgrade(struct cram_node *cn, unsigned long pfn, u32 id)
 {
 	struct cram_owner *owner;
 	unsigned long flags;
 
-	rcu_read_lock();
+	guard(rcu)();
 	owner = cram_owner_lookup(id);
-	if (!WARN_ON_ONCE(!owner)) {
-		xa_lock_irqsave(&owner->upgraded, flags);
-		__xa_erase(&owner->upgraded, pfn);
-		xa_unlock_irqrestore(&owner->upgraded, flags);
-		cram_cgroup_uncharge_writable(rcu_dereference(owner->cg), 1);
-	}
-	rcu_read_unlock();
 	atomic_long_dec(&cram_nr_upgraded);
 	atomic_long_dec(&cn->writable);
 	cram_done(cn);
+	if (WARN_ON_ONCE(!owner))
+		return;
+	cram_cgroup_uncharge_writable(rcu_dereference(owner->cg), 1);
+	xa_lock_irqsave(&owner->upgraded, flags);
+	__xa_erase(&owner->upgraded, pfn);
+	xa_unlock_irqrestore(&owner->upgraded, flags);
 }
 
 enum cram_revoke_step {
