@@ -1230,7 +1230,6 @@ static void soft_offline(void)
 {
 	void *p = resident(N);
 	uint64_t pfn = pfn_of(p);
-	char text[32];
 
 	if (madvise(p, PAGE, MADV_SOFT_OFFLINE)) {
 		if (errno == EINVAL || errno == EOPNOTSUPP)
@@ -1244,8 +1243,7 @@ static void soft_offline(void)
 	check_current(p, N);
 	CHECK_CONTENT(p, N, SEED);
 	CHECK_EQ(run_walker(), 0);
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)pfn);
-	write_text("/sys/kernel/debug/hwpoison/unpoison-pfn", text);
+	put_back_in_service(pfn);
 	check_write_promotes(p, N);
 }
 
@@ -1254,17 +1252,10 @@ static void block_offline(void)
 {
 	void *p = resident(N);
 	int64_t memory = cg_number(&cg_here, "memory.current");
-	char path[100], buf[64];
-	uint64_t block;
+	uint64_t pfn = pfn_of(p);
 	int err;
 
-	read_text("/sys/devices/system/memory/block_size_bytes", buf, sizeof(buf));
-	block = pfn_of(p) / (strtoull(buf, NULL, 16) / PAGE);
-	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%llu/state",
-		 (unsigned long long)block);
-	err = write_text(path, "offline");
-	tap_note("offlining memory block %llu: %s", (unsigned long long)block,
-		 err ? strerrorname_np(-err) : "done");
+	err = block_to(pfn, "offline");
 	CHECK_CONTENT(p, N, SEED);
 	CHECK_EQ(run_walker(), 0);
 	check_current(p, N);
@@ -1275,7 +1266,7 @@ static void block_offline(void)
 		CHECK_EQ(count_resident(p, N), N);
 	} else {
 		CHECK_EQ(is_resident(p), 0);
-		CHECK_EQ(write_text(path, "online_movable"), 0);
+		CHECK_EQ(block_to(pfn, "online_movable"), 0);
 	}
 	check_write_promotes(p, N);
 	demote(p, N);
@@ -1489,11 +1480,6 @@ static void pageout_again(void)
 	CHECK(count_swapped(p, N) > 0);
 	CHECK_EQ(stat_of("writeback"), 0);
 	CHECK_CONTENT(p, N, SEED);
-}
-
-static bool soft_dirty(const void *p)
-{
-	return pagemap(p) & PM_SOFT_DIRTY;
 }
 
 static void soft_dirty_tracking(void)

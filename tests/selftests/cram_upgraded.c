@@ -285,11 +285,6 @@ static void khugepaged(void)
 	check_taken_back(p, HUGE, SEED);
 }
 
-static bool soft_dirty(const void *p)
-{
-	return pagemap(p) & PM_SOFT_DIRTY;
-}
-
 static void soft_dirty_tracking(void)
 {
 	char *p = upgraded(N);
@@ -1180,17 +1175,10 @@ static void cpuset_mems(void)
 
 static void block_offline(void)
 {
-	char path[100], buf[64], *p = upgraded(N);
-	uint64_t block;
-	int err;
+	char *p = upgraded(N);
+	uint64_t pfn = pfn_of(p);
+	int err = block_to(pfn, "offline");
 
-	read_text("/sys/devices/system/memory/block_size_bytes", buf, sizeof(buf));
-	block = pfn_of(p) / (strtoull(buf, NULL, 16) / PAGE);
-	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%llu/state",
-		 (unsigned long long)block);
-	err = write_text(path, "offline");
-	tap_note("offlining memory block %llu: %s", (unsigned long long)block,
-		 err ? strerrorname_np(-err) : "done");
 	CHECK(!err || err == -EBUSY);
 	CHECK_CONTENT(p, N, SEED);
 	CHECK_EQ(is_resident(p), !!err);
@@ -1198,7 +1186,7 @@ static void block_offline(void)
 	rewrite_all(p, N);
 	CHECK_EQ(writable(), count_resident(p, N) * PAGE);
 	if (!err)
-		CHECK_EQ(write_text(path, "online_movable"), 0);
+		CHECK_EQ(block_to(pfn, "online_movable"), 0);
 	check_taken_back(p, N, SEED);
 }
 
@@ -1213,14 +1201,6 @@ static void evicted(void)
 	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
 	check_left(p, N, SEED);
 	CHECK_EQ(swap_off(), 0);
-}
-
-static void put_back_in_service(uint64_t pfn)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)pfn);
-	write_text("/sys/kernel/debug/hwpoison/unpoison-pfn", text);
 }
 
 static void soft_offline(void)
@@ -1831,6 +1811,31 @@ static void lowered_in_the_midst(void)
 	unmap_pages(p, pages + 2);
 }
 
+/*
+ * The worker takes back, and somebody who waits for that: who finds nothing left
+ * to do must not be told of success before the other has done its books.
+ */
+static void lowered_by_two(void)
+{
+	char *p = upgraded(N);
+	unsigned int round;
+	cpu_set_t all;
+
+	memset(&all, 0xff, sizeof(all));
+	sched_setaffinity(0, sizeof(all), &all);
+	for (round = 0; round < 40 * scale(); round++) {
+		budget("max");
+		rewrite_all(p, N);
+		CHECK_EQ(writable(), N * PAGE);
+		CHECK_EQ(write_bytes(cg_file(&cg_here, "cram.writable_budget"), "0", 1,
+				     O_NONBLOCK), 0);
+		budget("0");
+		CHECK_EQ(writable(), 0);
+		CHECK_EQ(node_number("writable_bytes"), 0);
+	}
+	check_taken_back(p, N, SEED);
+}
+
 static const struct scenario roads[] = {
 	{ "fork, the child writes first", fork_child_first },
 	{ "fork, the parent writes first", fork_parent_first },
@@ -1909,6 +1914,7 @@ static const struct scenario motions[] = {
 	{ "in motion: MADV_FREE", motion_lazyfree },
 	{ "in motion: move_pages", motion_move_pages },
 	{ "lazily freed, written, revoked, reclaimed: MADV_FREE", lazyfree_rounds },
+	{ "a budget lowered by two at the same time", lowered_by_two },
 	{ "a budget lowered in the midst of it all", lowered_in_the_midst },
 };
 

@@ -76,6 +76,37 @@ bool all_zero(const void *p, size_t pages)
 	return true;
 }
 
+bool soft_dirty(const void *p)
+{
+	return pagemap(p) & PM_SOFT_DIRTY;
+}
+
+/* The memory block of a page: 0 or -errno. */
+int block_to(uint64_t pfn, const char *state)
+{
+	char path[100], buf[64];
+	uint64_t block;
+	int err;
+
+	read_text("/sys/devices/system/memory/block_size_bytes", buf, sizeof(buf));
+	block = pfn / (strtoull(buf, NULL, 16) / PAGE);
+	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%llu/state",
+		 (unsigned long long)block);
+	err = write_text(path, state);
+	tap_note("memory block %llu, %s: %s", (unsigned long long)block, state,
+		 err ? strerrorname_np(-err) : "done");
+	return err;
+}
+
+/* What was taken from it as broken. */
+void put_back_in_service(uint64_t pfn)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)pfn);
+	write_text("/sys/kernel/debug/hwpoison/unpoison-pfn", text);
+}
+
 /* --- books and budgets ------------------------------------------------------- */
 
 int64_t stat_of(const char *key)
