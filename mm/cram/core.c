@@ -41,6 +41,9 @@
 /* So many drains, before a driver that has to go leaves pages behind */
 #define CRAM_FORCE_RETRIES	10
 
+/* For the counters of a node to be added up, which is due every second */
+#define CRAM_SETTLE_TIME	(5 * HZ)
+
 DEFINE_STATIC_KEY_FALSE(cram_key);
 
 /* Nodes whose pages have slots; a node leaves when its last slot is EMPTY */
@@ -462,10 +465,25 @@ void cram_kill_residents(struct cram_node *cn)
 		       cn->nid, cn->desc.name, nr);
 }
 
+/*
+ * CPUs add up what they have counted once a second, but only for nodes that are
+ * there: what is missing when the node goes would be in "Cram" of /proc/meminfo
+ * for ever. In vain if a CPU is kept from such work; that is no reason to stay.
+ */
+static void cram_settle_stat(struct cram_node *cn)
+{
+	struct pglist_data *pgdat = NODE_DATA(cn->nid);
+	unsigned long end = jiffies + CRAM_SETTLE_TIME;
+
+	while (atomic_long_read(&pgdat->vm_stat[NR_CRAM]) && time_before(jiffies, end))
+		schedule_timeout_uninterruptible(HZ / 20);
+}
+
 /* The end of a node that is drained */
 static void cram_node_remove(struct cram_node *cn)
 {
 	kthread_stop(cn->cramd);
+	cram_settle_stat(cn);
 	cn->trim_skip = 0;
 	while (!cn->gone && atomic_long_read(&cn->freed) && cram_trim(cn, true))
 		cond_resched();
