@@ -4,10 +4,11 @@
  *
  * Binds to a region whose devices all implement the interface of
  * Documentation/driver-api/cxl/cram-device.rst, adds its memory as a private
- * node and offers that to the engine (mm/cram/). From then on the engine asks:
- * how many cells are free, and: these pages are needed no more. Both are
- * answered with mailbox commands, in the engine's thread and nowhere else; no
- * allocation, reclaim or fault ever waits for a mailbox or takes a lock of CXL.
+ * node and offers that to the engine (mm/cram/). From then on the engine asks
+ * how many cells are free, and which pages are hot, and says which pages are
+ * needed no more. All is mailbox commands, in the engine's threads and nowhere
+ * else; no allocation, reclaim or fault ever waits for a mailbox or takes a lock
+ * of CXL.
  *
  * A region with several devices is one node. A page lies in one of them, so the
  * device with the least free cells binds.
@@ -50,9 +51,26 @@
 /* The mailbox is given up after this time (CXL_MAILBOX_TIMEOUT_MS in pci.c) */
 #define CXL_CRAM_PATIENCE_MS	2000
 
+/*
+ * Loads of a page since it was reported last, which is a second ago if it is hot,
+ * for its promotion to be worth it: sixteen times all its lines.
+ */
+#define CXL_CRAM_HOT_READS	1024
+
+/*
+ * The list comes by the mailbox that readings come by, one command after the other.
+ * All that are needed at a time may take a fifth of the engine's lease; a device that
+ * takes longer for one, or fails, is asked for it no more for a minute.
+ */
+#define CXL_CRAM_HOT_PATIENCE	(HZ / 5)
+#define CXL_CRAM_HOT_PAUSE	(60 * HZ)
+
 static_assert(sizeof(struct cxl_cram_caps) == 64);
 static_assert(sizeof(struct cxl_cram_capacity) == 64);
 static_assert(sizeof(struct cxl_cram_watermarks) == 16);
+static_assert(sizeof(struct cxl_cram_hot_in) == 8);
+static_assert(sizeof(struct cxl_cram_hot_pages) == 8);
+static_assert(sizeof(struct cxl_cram_hot_page) == 16);
 static_assert(sizeof(struct cxl_cram_event) == CXL_EVENT_RECORD_DATA_LENGTH);
 
 /**
@@ -67,6 +85,9 @@ static_assert(sizeof(struct cxl_cram_event) == CXL_EVENT_RECORD_DATA_LENGTH);
  * @max_ranges: room in @op
  * @nr_ranges: collected in @op
  * @op: Media Operations command that is being put together
+ * @hot: room for an answer to Get Hot Pages; %NULL where the device has no list
+ * @max_hot: entries for which there is room
+ * @hot_pause: not to be asked for it before this time, in jiffies
  */
 struct cxl_cram_dev {
 	struct cxl_cram *cx;
@@ -79,6 +100,9 @@ struct cxl_cram_dev {
 	unsigned int max_ranges;
 	unsigned int nr_ranges;
 	struct cxl_cram_media_op *op;
+	struct cxl_cram_hot_pages *hot;
+	unsigned int max_hot;
+	unsigned long hot_pause;
 };
 
 /**
@@ -94,7 +118,7 @@ struct cxl_cram_dev {
  * @devs: one for each endpoint of @region, in its order
  *
  * Written by the probe, and then by the engine's calls, of which there is one
- * at a time for each of the two.
+ * at a time for each of the three.
  */
 struct cxl_cram {
 	struct cxl_cram_region *region;
@@ -131,6 +155,30 @@ static int cxl_cram_get_capacity(struct cxl_cram_dev *d,
 				 struct cxl_cram_capacity *cap)
 {
 	return cxl_cram_send(d, CXL_CRAM_OP_GET_CAPACITY, NULL, 0, cap, sizeof(*cap));
+}
+
+/* Up to @max entries into d->hot */
+static int cxl_cram_get_hot_pages(struct cxl_cram_dev *d, unsigned int max)
+{
+	struct cxl_cram_hot_in in = { .max = cpu_to_le16(max) };
+	struct cxl_mbox_cmd cmd = {
+		.opcode = CXL_CRAM_OP_GET_HOT_PAGES,
+		.payload_in = &in,
+		.size_in = sizeof(in),
+		.payload_out = d->hot,
+		.size_out = struct_size(d->hot, pages, max),
+		.min_out = sizeof(*d->hot),
+	};
+	unsigned int count;
+	int rc;
+
+	rc = cxl_internal_send_cmd(&d->mds->cxlds.cxl_mbox, &cmd);
+	if (rc)
+		return rc;
+	count = le16_to_cpu(d->hot->count);
+	if (count > max || cmd.size_out < struct_size(d->hot, pages, count))
+		return -EPROTO;
+	return count;
 }
 
 /* Watermarks bring events, which are hints: a device may do without */
@@ -299,12 +347,77 @@ static int cxl_cram_trim(struct cram_node *cn, const struct range *ranges,
 	return 0;
 }
 
+/* Like cxl_cram_get_hot_pages(), but not of a device that gets in the way by it */
+static int cxl_cram_ask_hot_pages(struct cxl_cram_dev *d, unsigned int max)
+{
+	unsigned long start = jiffies;
+	int rc;
+
+	if (time_before(start, d->hot_pause))
+		return 0;
+	rc = cxl_cram_get_hot_pages(d, max);
+	if (rc < 0 || time_after(jiffies, start + CXL_CRAM_HOT_PATIENCE)) {
+		dev_warn_ratelimited(&d->cx->region->dev,
+				     "%s: hot pages took %u ms: %d; not asked again for a while\n",
+				     dev_name(&d->cxlmd->dev),
+				     jiffies_to_msecs(jiffies - start), min(rc, 0));
+		d->hot_pause = jiffies + CXL_CRAM_HOT_PAUSE;
+	}
+	return max(rc, 0);
+}
+
+/* Hot pages of one device: all that there are, or @max, or what it has time for */
+static unsigned int cxl_cram_hot_list_dev(struct cxl_cram_dev *d, unsigned long *pfns,
+					  unsigned int max)
+{
+	const struct cxl_cram_region *region = d->cx->region;
+	unsigned long end = jiffies + CXL_CRAM_HOT_PATIENCE;
+	unsigned int left, asked, count, nr = 0;
+
+	for (left = max; left && time_before(jiffies, end); left -= count) {
+		asked = min(left, d->max_hot);
+		count = cxl_cram_ask_hot_pages(d, asked);
+		for (unsigned int i = 0; i < count; i++) {
+			const struct cxl_cram_hot_page *page = &d->hot->pages[i];
+			u64 hpa;
+
+			/* The hottest come first */
+			if (le32_to_cpu(page->reads) < CXL_CRAM_HOT_READS)
+				return nr;
+			if (cxl_cram_region_to_hpa(region, d - d->cx->devs,
+						   le64_to_cpu(page->dpa), &hpa))
+				pfns[nr++] = PHYS_PFN(hpa);
+		}
+		if (count < asked)
+			break;
+	}
+	return nr;
+}
+
+static int cxl_cram_hot_list(struct cram_node *cn, unsigned long *pfns,
+			     unsigned int max)
+{
+	struct cxl_cram *cx = cram_node_priv(cn);
+	unsigned int nr = 0, share = DIV_ROUND_UP(max, cx->region->ways);
+	struct cxl_cram_dev *d;
+
+	for_each_cram_dev(d, cx) {
+		if (d->hot && nr < max)
+			nr += cxl_cram_hot_list_dev(d, pfns + nr, min(share, max - nr));
+	}
+	return nr;
+}
+
 static const struct cram_node_ops cxl_cram_node_ops = {
 	.read_capacity	= cxl_cram_read_capacity,
 	.trim		= cxl_cram_trim,
+	.hot_list	= cxl_cram_hot_list,
 };
 
-/* In the event thread, spinlock held. Reading the record is not worth it. */
+/*
+ * In the event thread, spinlock held. Reading the record is not worth it. That pages
+ * are hot, the engine finds out soon enough.
+ */
 static void cxl_cram_notify(struct cxl_event_listener *listener,
 			    const struct cxl_event_record_raw *record)
 {
@@ -486,6 +599,16 @@ static int cxl_cram_get_caps(struct cxl_cram_dev *d, const struct range *dpa)
 			     GFP_KERNEL);
 	if (!d->op)
 		return -ENOMEM;
+
+	d->max_hot = (payload - sizeof(*d->hot)) / sizeof(d->hot->pages[0]);
+	d->hot_pause = jiffies;
+	if (le32_to_cpu(caps.flags) & CXL_CRAM_CAP_HOT_PAGES &&
+	    test_bit(CXL_CRAM_ENABLED_GET_HOT_PAGES, d->mds->cram.enabled_cmds)) {
+		d->hot = devm_kzalloc(dev, struct_size(d->hot, pages, d->max_hot),
+				      GFP_KERNEL);
+		if (!d->hot)
+			return -ENOMEM;
+	}
 
 	d->cx->cells_per_page = max(d->cx->cells_per_page,
 				    le32_to_cpu(caps.cells_per_page));

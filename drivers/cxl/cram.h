@@ -12,6 +12,7 @@
 #define __CXL_CRAM_H__
 
 #include <linux/bitmap.h>
+#include <linux/bits.h>
 #include <linux/device.h>
 #include <linux/mutex.h>
 #include <linux/range.h>
@@ -52,6 +53,7 @@ struct cxl_cram_caps {
 	__le16 max_ranges;
 	__le16 max_answer_ms;
 	__le32 flags;
+#define CXL_CRAM_CAP_HOT_PAGES		BIT(0)
 	__le64 reset_count;
 	u8 reserved[24];
 } __packed;
@@ -69,6 +71,21 @@ struct cxl_cram_capacity {
 struct cxl_cram_watermarks {
 	__le64 low;
 	__le64 critical;
+} __packed;
+
+struct cxl_cram_hot_in {
+	__le16 max;
+	u8 reserved[6];
+} __packed;
+
+struct cxl_cram_hot_pages {
+	__le16 count;
+	u8 reserved[6];
+	struct cxl_cram_hot_page {
+		__le64 dpa;
+		__le32 reads;
+		u8 reserved[4];
+	} __packed pages[];
 } __packed;
 
 /* CXL 3.2 8.2.10.9.5.3 Media Operations */
@@ -187,6 +204,8 @@ void cxl_cram_region_set_stuck(struct cxl_cram_region *cxlr_cram);
 bool cxl_cram_region_decoded(const struct cxl_cram_region *cxlr_cram);
 bool cxl_cram_region_to_dpa(const struct cxl_cram_region *cxlr_cram, int pos,
 			    const struct range *hpa, struct range *dpa);
+bool cxl_cram_region_to_hpa(const struct cxl_cram_region *cxlr_cram, int pos,
+			    u64 dpa, u64 *hpa);
 
 #ifdef CONFIG_CXL_CRAM_REGION
 extern const struct device_type cxl_cram_region_type;

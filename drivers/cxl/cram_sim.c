@@ -61,6 +61,9 @@
 #define CRAM_SIM_BATCH		64UL
 #define CRAM_SIM_NAP		(HZ / 10)
 
+/* Pages that the debugfs file "hot" holds until the engine asks */
+#define CRAM_SIM_HOT		1024U
+
 /* In place of an index: no page; in place of a hash: content not readable */
 #define CRAM_SIM_NO_PAGE	ULONG_MAX
 #define CRAM_SIM_NO_HASH	0
@@ -94,6 +97,8 @@
  * @readings: capacity readings that were asked for
  * @over_capacity: stores that found no cell
  * @unannounced: pages that changed outside of any bracket
+ * @nr_hot: entries of @hot; under @lock, too
+ * @hot: page frame numbers that the engine is told when it asks, whatever they are
  *
  * @task: the thread that measures and patrols
  * @work: where it sleeps when there is nothing to do
@@ -140,6 +145,8 @@ struct cram_sim {
 	u64 readings;
 	u64 over_capacity;
 	u64 unannounced;
+	unsigned int nr_hot;
+	unsigned long hot[CRAM_SIM_HOT];
 
 	struct task_struct *task;
 	wait_queue_head_t work;
@@ -566,11 +573,33 @@ static void cram_sim_stored(struct cram_node *cn, unsigned long pfn,
 	cram_sim_close_pages(cram_node_priv(cn), pfn, nr_pages);
 }
 
+/* What was written to the file, once; it is for who wrote it to know why */
+static int cram_sim_hot_list(struct cram_node *cn, unsigned long *pfns,
+			     unsigned int max)
+{
+	struct cram_sim *sim = cram_node_priv(cn);
+	u32 fail = READ_ONCE(sim->fail);
+	unsigned int nr;
+
+	if (READ_ONCE(sim->gone))
+		return -ENODEV;
+	if (fail)
+		return -(int)fail;
+
+	guard(spinlock_irq)(&sim->lock);
+	nr = min(max, sim->nr_hot);
+	memcpy(pfns, sim->hot, nr * sizeof(*pfns));
+	sim->nr_hot -= nr;
+	memmove(sim->hot, sim->hot + nr, sim->nr_hot * sizeof(*pfns));
+	return nr;
+}
+
 static const struct cram_node_ops cram_sim_ops = {
 	.read_capacity	= cram_sim_read_capacity,
 	.trim		= cram_sim_trim,
 	.storing	= cram_sim_storing,
 	.stored		= cram_sim_stored,
+	.hot_list	= cram_sim_hot_list,
 };
 
 /* --------------------------------------------------------------- debugfs -- */
@@ -799,6 +828,48 @@ static ssize_t cram_sim_store_write(struct file *file, const char __user *ubuf,
 }
 DEFINE_SHOW_STORE_ATTRIBUTE(cram_sim_store);
 
+static int cram_sim_hot_show(struct seq_file *m, void *unused)
+{
+	struct cram_sim *sim = m->private;
+	unsigned int i;
+
+	guard(spinlock_irq)(&sim->lock);
+	for (i = 0; i < sim->nr_hot; i++)
+		seq_printf(m, "%lu\n", sim->hot[i]);
+	return 0;
+}
+
+/* Any number of page frame numbers, be they right or wrong */
+static ssize_t cram_sim_hot_write(struct file *file, const char __user *ubuf,
+				  size_t count, loff_t *ppos)
+{
+	struct cram_sim *sim = file_inode(file)->i_private;
+	char *rest, *word;
+	unsigned long pfn;
+	int err;
+
+	if (count > SZ_64K)
+		return -E2BIG;
+	char *buf __free(kfree) = memdup_user_nul(ubuf, count);
+	if (IS_ERR(buf))
+		return PTR_ERR(buf);
+
+	rest = buf;
+	while ((word = strsep(&rest, "\n "))) {
+		if (!*word)
+			continue;
+		err = kstrtoul(word, 0, &pfn);
+		if (err)
+			return err;
+		guard(spinlock_irq)(&sim->lock);
+		if (sim->nr_hot == CRAM_SIM_HOT)
+			return -ENOSPC;
+		sim->hot[sim->nr_hot++] = pfn;
+	}
+	return count;
+}
+DEFINE_SHOW_STORE_ATTRIBUTE(cram_sim_hot);
+
 static void cram_sim_debugfs_create(struct cram_sim *sim, int id)
 {
 	char name[12];
@@ -828,6 +899,7 @@ static void cram_sim_debugfs_create(struct cram_sim *sim, int id)
 	CRAM_SIM_FILE(patrol, 0200);
 	CRAM_SIM_FILE(cells_of, 0600);
 	CRAM_SIM_FILE(store, 0600);
+	CRAM_SIM_FILE(hot, 0600);
 #undef CRAM_SIM_FILE
 }
 

@@ -110,9 +110,17 @@ bool cram_cgroup_unfit(struct cram_cgroup *cg);
 bool cram_cgroup_is_descendant(struct cram_cgroup *cg, struct cram_cgroup *root);
 unsigned long cram_cgroup_resident(struct cram_cgroup *cg, int nid);
 void cram_cgroup_count(struct cram_cgroup *cg, enum cram_stat item, long nr);
+void cram_cgroup_refuse_hot(struct cram_cgroup *cg, long nr);
 void cram_cgroup_node_event(int nid, enum cram_event event);
 void cram_cgroup_event(struct cram_cgroup *cg, enum cram_event event);
 bool cram_cgroup_alive(struct cram_cgroup *cg);
 struct cram_cgroup *cram_cgroup_next(struct cram_cgroup *prev);
+
+#ifdef CONFIG_CRAM_KUNIT_TEST
+/* in kernel/cgroup/cram_test.c */
+struct kunit;
+struct cram_cgroup *cram_test_cgroup(struct kunit *test, struct cram_cgroup *parent);
+void cram_test_budget(struct cram_cgroup *cg, long nr);
+#endif
 
 #endif /* _LINUX_CGROUP_CRAM_H */

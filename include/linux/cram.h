@@ -59,6 +59,13 @@ struct cram_reading {
  * @stored: the content of these pages changed and will not change again before
  *	the next @storing: a copy finished (also when the migration then failed)
  *	or the page was revoked. Context and purpose as for @storing.
+ * @hot_list: fill in page frame numbers of up to @max pages that are read a lot,
+ *	the hottest first; how much that is, the driver decides. A page is told
+ *	once, and again when it was read a lot since. A hint: the engine looks at
+ *	each before it believes it, so pages of others, holes and duplicates do
+ *	no harm. Process context, may sleep, but must not keep a @read_capacity
+ *	from being answered in time. Returns how many, or a negative errno.
+ *	Optional.
  */
 struct cram_node_ops {
 	int (*read_capacity)(struct cram_node *cn, struct cram_reading *r);
@@ -68,6 +75,8 @@ struct cram_node_ops {
 			unsigned int nr_pages);
 	void (*stored)(struct cram_node *cn, unsigned long pfn,
 		       unsigned int nr_pages);
+	int (*hot_list)(struct cram_node *cn, unsigned long *pfns,
+			unsigned int max);
 };
 
 /**

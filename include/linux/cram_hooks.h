@@ -16,21 +16,24 @@ struct cram_node;
 struct folio;
 struct mem_cgroup;
 struct vm_area_struct;
+struct vm_fault;
 
 /**
  * struct cram_offer - folios that one pass of reclaim offers to cram
- * @folios: isolated, unlocked, order-0 anonymous folios of one node
+ * @folios: isolated, unlocked anonymous folios of one node
+ * @nr: the pages of these
  * @src_nid: that node
  * @closed: offered once already, what comes now goes to swap
  */
 struct cram_offer {
 	struct list_head folios;
+	unsigned long nr;
 	int src_nid;
 	bool closed;
 };
 
 #define CRAM_OFFER(name, nid) \
-	struct cram_offer name = { LIST_HEAD_INIT(name.folios), (nid) }
+	struct cram_offer name = { LIST_HEAD_INIT(name.folios), .src_nid = (nid) }
 
 /**
  * struct cram_uncharge - resident pages that are freed, gathered for one uncharge
@@ -57,7 +60,12 @@ struct cram_uncharge {
 	X(FORCE, force)		/* can_follow_write_common() */		\
 	X(UFFD_MOVE, uffd_move)	/* move_present_ptes() */		\
 	X(UPROBE, uprobe)	/* __uprobe_write() */			\
+	X(HUGE_WP, huge_wp)	/* do_huge_pmd_wp_page() */		\
+	X(HUGE_MPROTECT, huge_mprotect) /* can_change_pmd_writable() */	\
+	X(HUGE_MIGRATE, huge_migrate)	/* remove_migration_pmd() */	\
+	X(HUGE_UFFD_MOVE, huge_uffd_move) /* move_pages_huge_pmd() */	\
 	X(REVOKING, revoking)	/* do_wp_page(), before all else */	\
+	X(SPLIT, split)		/* there, of a large folio */		\
 	X(HELD, held)		/* cram_folio_held(): not a hook, nor is */ \
 	X(ADMISSION, admission)	/* cram_admit(), but off all the same */
 
@@ -77,7 +85,8 @@ bool __cram_demote(struct cram_offer *offer, struct list_head *leftover,
 		   unsigned int *nr_reclaimed);
 bool __cram_page_writable(const struct page *page, enum cram_hook hook);
 bool __cram_wp_reuse(struct page *page, bool unshare);
-bool __cram_page_revoking(const struct page *page);
+bool __cram_wp_again(struct vm_fault *vmf);
+void __cram_partially_mapped(struct folio *folio);
 void __cram_migrate_folio(struct folio *old, struct folio *new, bool forced);
 void __cram_uncharge_folio(struct folio *folio, struct cram_uncharge *u);
 void __cram_uncharge_batch(const struct cram_uncharge *u);
@@ -159,8 +168,9 @@ static inline bool cram_may_age_anon(void)
  *
  * Only when demotion was refused for want of room: waits, killably and for
  * 500 ms at most, for a reading that began later. Returns true when there is
- * room now that was not there before, so it is worth trying again, and the
- * caller cannot loop unless pages really were demoted in between.
+ * room now that was not there before, so it is worth trying again, as often as
+ * before it was asked. Asked again it says false unless the room was used up
+ * meanwhile, or the node closed. False for a task that is about to end.
  */
 static inline bool cram_wait_for_room(struct mem_cgroup *memcg)
 {
@@ -220,7 +230,7 @@ static inline bool cram_page_writable(const struct page *page, enum cram_hook ho
  * @unshare: it is not a write fault, but comes before a pin for reading
  *
  * For a resident page, a write fault upgrades it if all budgets permit. Page
- * table lock held, cram_page_revoking() was false under it.
+ * table lock held, cram_wp_again() was false under it.
  */
 static inline bool cram_wp_reuse(struct page *page, bool unshare)
 {
@@ -228,16 +238,34 @@ static inline bool cram_wp_reuse(struct page *page, bool unshare)
 }
 
 /**
- * cram_page_revoking - is the right to store to this page being taken back?
- * @page: may be NULL
+ * cram_wp_again - does a fault that found a read-only entry have to come again?
+ * @vmf: the fault; its page, if any, is in a private mapping
  *
- * Then a fault has to come again: it is not known yet whether somebody relies
- * on a reference to the page, so it can be neither reused nor copied. Page
- * table lock held.
+ * Because the right to store to the page is being taken back: it is not known
+ * yet whether somebody relies on a reference to it, so it can be neither reused
+ * nor copied. Or because it was part of a large folio, which has been split.
+ *
+ * Page table lock held; dropped, and the page table unmapped, when this returns
+ * true. May sleep. Also when it returns false the lock may have been dropped,
+ * but then the entry and the page are what they were, and the folio is to be
+ * looked up after this.
  */
-static inline bool cram_page_revoking(const struct page *page)
+static inline bool cram_wp_again(struct vm_fault *vmf)
 {
-	return page && page_is_cram(page) && __cram_page_revoking(page);
+	return vmf->page && page_is_cram(vmf->page) && __cram_wp_again(vmf);
+}
+
+/**
+ * cram_partially_mapped - some pages of a large folio are not mapped any more
+ * @folio: any large folio
+ *
+ * Reclaim splits such a folio in the end, but not on a node that has none. Any
+ * context.
+ */
+static inline void cram_partially_mapped(struct folio *folio)
+{
+	if (folio_is_cram(folio))
+		__cram_partially_mapped(folio);
 }
 
 /**
@@ -352,9 +380,13 @@ static inline bool cram_wp_reuse(struct page *page, bool unshare)
 	return true;
 }
 
-static inline bool cram_page_revoking(const struct page *page)
+static inline bool cram_wp_again(struct vm_fault *vmf)
 {
 	return false;
+}
+
+static inline void cram_partially_mapped(struct folio *folio)
+{
 }
 
 static inline void cram_migrate_folio(struct folio *old, struct folio *new,

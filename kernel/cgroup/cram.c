@@ -23,6 +23,7 @@
 #include <linux/cgroup_cram.h>
 #include <linux/cram_hooks.h>
 #include <linux/ctype.h>
+#include <linux/math64.h>
 #include <linux/memcontrol.h>
 #include <linux/node.h>
 #include <linux/nodemask.h>
@@ -74,6 +75,8 @@ struct cram_cgroup_cpu {
  * @cpu: statistics on their way
  * @stat: of the subtree, as of the last flush
  * @pending: flushed by children and not by this one yet
+ * @hot_refused: pages of the subtree that were hot and stayed for want of memory;
+ *	each time that one was found
  * @sampled: pages of the subtree that are in the sample of mm/cram/sample.c
  * @sampled_bytes: what these take, compressed
  * @page_max: cram.page.max in bytes, U64_MAX for none
@@ -114,6 +117,8 @@ struct cram_cgroup {
 	struct cram_cgroup_cpu __percpu *cpu;
 	u64 stat[NR_CRAM_STATS];
 	u64 pending[NR_CRAM_STATS];
+
+	atomic64_t hot_refused;
 
 	atomic_long_t sampled;
 	atomic_long_t sampled_bytes;
@@ -400,6 +405,13 @@ static unsigned long cram_excess(struct cram_cgroup *cg, int nid)
 	return min(resident - min(low, resident), (unsigned long)max(here, 0));
 }
 
+/* @part of @all of @wanted, rounded to the next; nothing of nothing */
+static unsigned long cram_share_of(unsigned long wanted, unsigned long part,
+				   unsigned long all)
+{
+	return all ? mul_u64_add_u64_div_u64(wanted, part, all / 2, all) : 0;
+}
+
 /* Divide what @cg is to give among its children and what is its own. RCU. */
 static void cram_share_below(struct cram_cgroup *cg, int nid)
 {
@@ -428,11 +440,19 @@ static void cram_share_below(struct cram_cgroup *cg, int nid)
 			max(atomic_long_read(&child->node[nid].resident), 0L) :
 			cram_excess(child, nid);
 
-		child->evict_subtree = unprotected ?
-			DIV_ROUND_CLOSEST_ULL((u64)wanted * part, unprotected) : 0;
+		child->evict_subtree = cram_share_of(wanted, part, unprotected);
 	}
-	cg->evict_share = unprotected ?
-		DIV_ROUND_CLOSEST_ULL((u64)wanted * own, unprotected) : 0;
+	cg->evict_share = cram_share_of(wanted, own, unprotected);
+}
+
+/* Of the tree below @top. RCU. */
+static void cram_share_eviction(struct cram_cgroup *top, int nid, unsigned long nr)
+{
+	struct cgroup_subsys_state *css;
+
+	top->evict_subtree = nr;
+	css_for_each_descendant_pre(css, &top->css)
+		cram_share_below(css_cram(css), nid);
 }
 
 /**
@@ -449,13 +469,8 @@ static void cram_share_below(struct cram_cgroup *cg, int nid)
  */
 void cram_cgroup_share_eviction(int nid, unsigned long nr)
 {
-	struct cram_cgroup *cg;
-
 	guard(rcu)();
-	cg = cram_cgroup_next(NULL);
-	cg->evict_subtree = nr;
-	for (; cg; cg = cram_cgroup_next(cg))
-		cram_share_below(cg, nid);
+	cram_share_eviction(cram_cgroup_next(NULL), nid, nr);
 }
 
 /**
@@ -515,6 +530,21 @@ void cram_cgroup_count(struct cram_cgroup *cg, enum cram_stat item, long nr)
 	this_cpu_add(cg->cpu->stat[item], nr);
 	__css_rstat_updated(&cg->css, cpu);
 	put_cpu();
+}
+
+/**
+ * cram_cgroup_refuse_hot - hot pages stay where they are
+ * @cg: the books
+ * @nr: how many
+ *
+ * Not one of the machine's counters: what it takes to help is memory of a cgroup.
+ *
+ * Context: RCU, otherwise any.
+ */
+void cram_cgroup_refuse_hot(struct cram_cgroup *cg, long nr)
+{
+	for (; cg; cg = cram_parent(cg))
+		atomic64_add(nr, &cg->hot_refused);
 }
 
 /**
@@ -921,6 +951,16 @@ static void cram_update_budgeted(struct cram_cgroup *top)
 	rcu_read_unlock();
 }
 
+/* In force for all who charge from now on */
+static void cram_set_budget(struct cram_cgroup *cg, bool inherit, unsigned long max)
+{
+	mutex_lock(&cram_config_lock);
+	cg->budget_inherit = inherit;
+	xchg(&cg->writable.max, max);
+	cram_update_budgeted(cg);
+	mutex_unlock(&cram_config_lock);
+}
+
 /*
  * The number is in force at once. What is writable beyond it is taken back
  * before the write returns, unless a signal ends that or O_NONBLOCK says not to
@@ -941,12 +981,7 @@ static ssize_t cram_writable_budget_write(struct kernfs_open_file *of, char *buf
 	if (err)
 		return err;
 
-	mutex_lock(&cram_config_lock);
-	cg->budget_inherit = inherit;
-	xchg(&cg->writable.max, max);
-	cram_update_budgeted(cg);
-	mutex_unlock(&cram_config_lock);
-
+	cram_set_budget(cg, inherit, max);
 	if (of->file->f_flags & O_NONBLOCK) {
 		cram_want_revocation();
 		return nbytes;
@@ -1077,6 +1112,7 @@ static int cram_stat_show(struct seq_file *sf, void *v)
 	for (i = 0; i < NR_CRAM_STATS; i++)
 		seq_printf(sf, "%s %llu\n", cram_stat_names[i],
 			   READ_ONCE(cg->stat[i]));
+	seq_printf(sf, "promote_hot_refused %lld\n", atomic64_read(&cg->hot_refused));
 	/* Of two numbers that change while they are read */
 	seq_printf(sf, "readonly %llu\n",
 		   (u64)(resident - min(writable, resident)) * PAGE_SIZE);
@@ -1100,18 +1136,10 @@ static int cram_numa_stat_show(struct seq_file *sf, void *v)
 	return 0;
 }
 
-static struct cgroup_subsys_state *
-cram_css_alloc(struct cgroup_subsys_state *parent_css)
+/* All but what has to be allocated */
+static void cram_cgroup_init(struct cram_cgroup *cg, struct cram_cgroup *parent)
 {
-	struct cram_cgroup *parent = css_cram(parent_css), *cg;
 	int nid;
-
-	cg = kzalloc(struct_size(cg, node, nr_node_ids), GFP_KERNEL);
-	if (!cg)
-		return ERR_PTR(-ENOMEM);
-	cg->cpu = alloc_percpu(struct cram_cgroup_cpu);
-	if (!cg->cpu)
-		goto free;
 
 	INIT_LIST_HEAD(&cg->owners);
 	INIT_LIST_HEAD(&cg->peaks);
@@ -1124,7 +1152,21 @@ cram_css_alloc(struct cgroup_subsys_state *parent_css)
 		cg->node[nid].max = PAGE_COUNTER_MAX;
 	cg->nodes_all = true;
 	cg->allowed = parent ? parent->allowed : NODE_MASK_ALL;
+}
 
+static struct cgroup_subsys_state *
+cram_css_alloc(struct cgroup_subsys_state *parent_css)
+{
+	struct cram_cgroup *cg;
+
+	cg = kzalloc(struct_size(cg, node, nr_node_ids), GFP_KERNEL);
+	if (!cg)
+		return ERR_PTR(-ENOMEM);
+	cg->cpu = alloc_percpu(struct cram_cgroup_cpu);
+	if (!cg->cpu)
+		goto free;
+
+	cram_cgroup_init(cg, css_cram(parent_css));
 	/* The id is taken here and not in css_online, which cannot fail well */
 	cg->owner = cram_owner_create(cg, &cg->owners);
 	if (IS_ERR(cg->owner))
@@ -1156,8 +1198,8 @@ static void cram_css_offline(struct cgroup_subsys_state *css)
 {
 	struct cram_cgroup *cg = css_cram(css), *parent = cram_parent(cg);
 
-	/* Before, for cram_cgroup_alive() */
 	WRITE_ONCE(cg->dying, true);
+	/* Before owners lead elsewhere: pairs with the barrier in cram_cgroup_alive() */
 	smp_wmb();
 	cram_owners_reparent(&cg->owners, &parent->owners, parent);
 	cram_owner_put(cg->owner, 1);
@@ -1167,6 +1209,9 @@ static void cram_css_free(struct cgroup_subsys_state *css)
 {
 	struct cram_cgroup *cg = css_cram(css);
 
+	/* Never online: what came after cram_css_alloc() has failed */
+	if (!cg->dying)
+		cram_css_offline(css);
 	free_percpu(cg->cpu);
 	kfree(cg);
 }
@@ -1288,3 +1333,7 @@ struct cgroup_subsys cram_cgrp_subsys = {
 	.dfl_cftypes	= cram_files,
 	.depends_on	= 1 << memory_cgrp_id,
 };
+
+#ifdef CONFIG_CRAM_KUNIT_TEST
+#include "cram_test.c"
+#endif

@@ -81,8 +81,8 @@ void cram_want_revocation(void)
 }
 
 /*
- * The node's own budget. A number that its administrator set above what was
- * proven then is taken at its word.
+ * The node's own budget. A number that its administrator set above all that its
+ * cells can hold is taken at its word.
  */
 static bool cram_node_charge_writable(struct cram_node *cn)
 {
@@ -98,7 +98,7 @@ static bool cram_node_charge_writable(struct cram_node *cn)
 
 	if (READ_ONCE(cn->writable_override)) {
 		atomic64_inc(&cn->begun);
-	} else if (!cram_admit(cn)) {
+	} else if (!cram_admit(cn, 1)) {
 		atomic_long_dec(&cn->writable);
 		return false;
 	}
@@ -139,12 +139,12 @@ static bool cram_upgrade(struct cram_node *cn, unsigned long pfn, u32 *slot)
 				   CRAM_RECYCLE_PERIOD);
 	WRITE_ONCE(*slot, old | CRAM_WRITABLE);
 	cram_count(cg, CRAM_STAT_UPGRADE, 1);
-	trace_cram_page(cn->nid, pfn, owner->id, CRAM_STAT_UPGRADE);
+	trace_cram_page(cn->nid, pfn, 1, owner->id, CRAM_STAT_UPGRADE);
 	return true;
 
 uncharge_node:
 	atomic_long_dec(&cn->writable);
-	cram_unadmit(cn);
+	cram_unadmit(cn, 1);
 uncharge:
 	cram_cgroup_uncharge_writable(cg, 1);
 	return false;
@@ -168,14 +168,6 @@ bool __cram_wp_reuse(struct page *page, bool unshare)
 	return reuse;
 }
 
-bool __cram_page_revoking(const struct page *page)
-{
-	struct cram_node *cn = cram_node_get(page_to_nid(page));
-
-	return READ_ONCE(*cram_slot(cn, page_to_pfn(page))) & CRAM_REVOKING &&
-	       !cram_hook_disabled(CRAM_HOOK_REVOKING);
-}
-
 /**
  * cram_end_upgrade - no store reaches the page any more
  * @cn: the node
@@ -195,7 +187,7 @@ void cram_end_upgrade(struct cram_node *cn, unsigned long pfn, u32 id)
 	owner = cram_owner_lookup(id);
 	atomic_long_dec(&cram_nr_upgraded);
 	atomic_long_dec(&cn->writable);
-	cram_done(cn);
+	cram_done(cn, 1);
 	if (WARN_ON_ONCE(!owner))
 		return;
 	cram_cgroup_uncharge_writable(rcu_dereference(owner->cg), 1);
@@ -339,7 +331,7 @@ static bool cram_revoke_folio(struct cram_node *cn, struct folio *folio, u32 slo
 		WRITE_ONCE(*p, slot);
 		goto unlock;
 	}
-	cram_write_back(cn, pfn);
+	cram_write_back(cn, pfn, 1);
 	if (IS_ENABLED(CONFIG_CRAM_VERIFY)) {
 		rev.step = CRAM_CHECK;
 		cram_walk_entries(folio, anon_vma, &rev);
@@ -373,11 +365,11 @@ static struct folio *cram_get_upgraded(struct cram_owner *owner, unsigned long p
 	*cn = cram_node_of(owner, pfn);
 	if (!*cn)
 		return NULL;
-	folio = page_folio(pfn_to_page(pfn));
-	if (!folio_try_get(folio))
-		return NULL;
 	*slot = READ_ONCE(*cram_slot(*cn, pfn));
-	if (*slot & CRAM_WRITABLE && folio_trylock(folio)) {
+	folio = *slot & CRAM_WRITABLE ? cram_get_folio(*cn, pfn, *slot) : NULL;
+	if (!folio)
+		return NULL;
+	if (folio_trylock(folio)) {
 		/* What holds the lock may have ended it in between */
 		*slot = READ_ONCE(*cram_slot(*cn, pfn));
 		if (*slot & CRAM_WRITABLE)
@@ -522,15 +514,40 @@ static bool cram_interrupted(struct cram_pass *pass)
 	return true;
 }
 
+/* May some page of this owner have to be revoked? */
+static bool cram_owner_over(struct cram_owner *owner, struct cram_pass *pass)
+{
+	struct cram_node *cn;
+	int nid;
+
+	guard(rcu)();
+	if (cram_cgroup_over_budget(rcu_dereference(owner->cg), pass->root))
+		return true;
+	if (pass->root)
+		return false;
+	for_each_node_mask(nid, cram_nodes) {
+		cn = cram_node_get(nid);
+		if (cn && cram_node_over(cn))
+			return true;
+	}
+	return false;
+}
+
 static void cram_pass_owner(struct cram_owner *owner, struct cram_pass *pass)
 {
-	unsigned long revoked = 0, recycled = 0, pfn;
+	unsigned long revoked = 0, recycled = 0, pfn, from = 0;
+	bool over = cram_owner_over(owner, pass);
 	struct cram_cgroup *cg;
 	void *entry;
 
-	xa_for_each(&owner->upgraded, pfn, entry) {
+	/* Only for the turns that are left? They do not begin before that */
+	if (!over && owner->id == pass->from_id)
+		from = pass->from_pfn;
+	xa_for_each_start(&owner->upgraded, pfn, entry, from) {
 		unsigned int was = xa_to_value(entry), age = was;
 
+		if (!over && (!pass->recycle || owner->id < pass->from_id))
+			break;
 		switch (cram_judge(owner, pfn, &age, pass)) {
 		case CRAM_KEEP:
 			if (age != was)

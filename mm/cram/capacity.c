@@ -172,33 +172,34 @@ bool cram_has_room(struct cram_node *cn, unsigned long nr)
 }
 
 /* To look for room and to count is one step, or two could find the same */
-static bool cram_count_begun(struct cram_node *cn, const u64 *limit)
+static bool cram_count_begun(struct cram_node *cn, unsigned long nr, const u64 *limit)
 {
 	s64 begun = atomic64_read(&cn->begun);
 
 	do {
-		if (begun >= READ_ONCE(*limit))
+		if (begun + nr > READ_ONCE(*limit))
 			return false;
-	} while (!atomic64_try_cmpxchg(&cn->begun, &begun, begun + 1));
+	} while (!atomic64_try_cmpxchg(&cn->begun, &begun, begun + nr));
 
 	return true;
 }
 
 /**
- * cram_admit - count one more page as begun, if there is proven room for it
+ * cram_admit - count more pages as begun, if there is proven room for all
  * @cn: the node
+ * @nr: how many
  *
- * The caller says cram_done() whatever becomes of the copy.
+ * The caller says cram_done() whatever becomes of the copies.
  *
  * Context: any. Return: false when there is no room; an early reading has been
  * asked for.
  */
-bool cram_admit(struct cram_node *cn)
+bool cram_admit(struct cram_node *cn, unsigned long nr)
 {
-	if (cram_count_begun(cn, &cn->limit))
+	if (cram_count_begun(cn, nr, &cn->limit))
 		return true;
 	if (cram_hook_disabled(CRAM_HOOK_ADMISSION)) {
-		atomic64_inc(&cn->begun);
+		atomic64_add(nr, &cn->begun);
 		return true;
 	}
 	cram_want_reading(cn);
@@ -215,50 +216,54 @@ bool cram_admit(struct cram_node *cn)
  */
 bool cram_admit_zeroes(struct cram_node *cn)
 {
-	return cram_count_begun(cn, &cn->zero_limit);
+	return cram_count_begun(cn, 1, &cn->zero_limit);
 }
 
 /**
  * cram_unadmit - take cram_admit() back
  * @cn: the node
+ * @nr: for so many pages
  *
  * Only when no page was allocated, so that nothing can have been stored.
  */
-void cram_unadmit(struct cram_node *cn)
+void cram_unadmit(struct cram_node *cn, unsigned long nr)
 {
-	atomic64_dec(&cn->begun);
+	atomic64_sub(nr, &cn->begun);
 }
 
 /**
- * cram_write_back - nothing more is stored to this page for now
+ * cram_write_back - nothing more is stored to these pages for now
  * @cn: the node
- * @pfn: a page admitted before, copied to, or not when the migration failed
+ * @pfn: the first page, admitted before, copied to, or not when the migration
+ *	failed
+ * @nr: how many
  *
  * What the CPU has in its cache the device has not counted: write it back
- * before the copy counts as done. Context: any, the page is the caller's.
+ * before the copy counts as done. Context: any, the pages are the caller's.
  */
-void cram_write_back(struct cram_node *cn, unsigned long pfn)
+void cram_write_back(struct cram_node *cn, unsigned long pfn, unsigned long nr)
 {
-	arch_wb_cache_pmem(page_address(pfn_to_page(pfn)), PAGE_SIZE);
+	arch_wb_cache_pmem(page_address(pfn_to_page(pfn)), nr * PAGE_SIZE);
 	pmem_wmb();
 
 	guard(rcu)();
 	if (!READ_ONCE(cn->gone) && cn->desc.ops->stored)
-		cn->desc.ops->stored(cn, pfn, 1);
+		cn->desc.ops->stored(cn, pfn, nr);
 }
 
 /**
- * cram_done - the copy that cram_admit() has counted is over
+ * cram_done - the copies that cram_admit() has counted are over
  * @cn: the node, which an unregistration may take away as soon as this is said
+ * @nr: of so many pages
  *
  * After cram_write_back(): the lines are out before @done says so, see
  * cram_take_reading(). Context: any.
  */
-void cram_done(struct cram_node *cn)
+void cram_done(struct cram_node *cn, unsigned long nr)
 {
 	/* Pairs with the barrier between @done0 and the question */
 	smp_mb__before_atomic();
-	atomic64_inc(&cn->done);
+	atomic64_add(nr, &cn->done);
 }
 
 /**

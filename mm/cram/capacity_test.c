@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit: the arithmetic of capacity.c and state.c, on a node that exists only here.
+ * KUnit: the arithmetic of capacity.c and state.c, and the order in which a page's
+ * right to be written ends, on a node that exists only here.
  */
+#include <kunit/static_stub.h>
 #include <kunit/test.h>
+#include <linux/fs.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
 
@@ -24,7 +27,7 @@ static int test_read_capacity(struct cram_node *cn, struct cram_reading *r)
 
 	while (dev->done_meanwhile) {
 		dev->done_meanwhile--;
-		cram_done(cn);
+		cram_done(cn, 1);
 	}
 	*r = dev->answer;
 	return dev->err;
@@ -34,11 +37,8 @@ static const struct cram_node_ops test_ops = {
 	.read_capacity = test_read_capacity,
 };
 
-static struct test_device *test_device(struct kunit *test, u64 free, u64 reserve)
+static void test_device_init(struct test_device *dev, u64 free, u64 reserve)
 {
-	struct test_device *dev = kunit_kzalloc(test, sizeof(*dev), GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, dev);
 	mutex_init(&dev->cn.reading_mutex);
 	spin_lock_init(&dev->cn.reading_lock);
 	init_waitqueue_head(&dev->cn.wait);
@@ -51,6 +51,14 @@ static struct test_device *test_device(struct kunit *test, u64 free, u64 reserve
 	dev->answer.physical = free;
 	dev->answer.physical_free = free;
 	dev->answer.room = free;
+}
+
+static struct test_device *test_device(struct kunit *test, u64 free, u64 reserve)
+{
+	struct test_device *dev = kunit_kzalloc(test, sizeof(*dev), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, dev);
+	test_device_init(dev, free, reserve);
 	return dev;
 }
 
@@ -71,7 +79,7 @@ static unsigned int test_admit_all(struct cram_node *cn)
 {
 	unsigned int nr = 0;
 
-	while (cram_admit(cn))
+	while (cram_admit(cn, 1))
 		nr++;
 	return nr;
 }
@@ -112,10 +120,10 @@ static void cram_test_in_flight(struct kunit *test)
 	u64 bound;
 
 	KUNIT_ASSERT_EQ(test, cram_take_reading(cn), 0);
-	KUNIT_ASSERT_TRUE(test, cram_admit(cn));
-	KUNIT_ASSERT_TRUE(test, cram_admit(cn));
-	KUNIT_ASSERT_TRUE(test, cram_admit(cn));
-	cram_done(cn);
+	KUNIT_ASSERT_TRUE(test, cram_admit(cn, 1));
+	KUNIT_ASSERT_TRUE(test, cram_admit(cn, 1));
+	KUNIT_ASSERT_TRUE(test, cram_admit(cn, 1));
+	cram_done(cn, 1);
 
 	/* One page was done before the question: the answer covers it */
 	KUNIT_ASSERT_EQ(test, cram_take_reading(cn), 0);
@@ -135,10 +143,10 @@ static void cram_test_unadmit(struct kunit *test)
 	struct test_device *dev = test_device(test, TEST_CELLS, 0);
 
 	KUNIT_ASSERT_EQ(test, cram_take_reading(&dev->cn), 0);
-	KUNIT_ASSERT_TRUE(test, cram_admit(&dev->cn));
-	KUNIT_EXPECT_FALSE(test, cram_admit(&dev->cn));
-	cram_unadmit(&dev->cn);
-	KUNIT_EXPECT_TRUE(test, cram_admit(&dev->cn));
+	KUNIT_ASSERT_TRUE(test, cram_admit(&dev->cn, 1));
+	KUNIT_EXPECT_FALSE(test, cram_admit(&dev->cn, 1));
+	cram_unadmit(&dev->cn, 1);
+	KUNIT_EXPECT_TRUE(test, cram_admit(&dev->cn, 1));
 }
 
 /* Interleaved: the fullest device binds, whatever the others have */
@@ -192,8 +200,8 @@ static void cram_test_contradiction(struct kunit *test)
 		dev->answer.over_capacity = 3;
 		KUNIT_ASSERT_EQ(test, cram_take_reading(&dev->cn), 0);
 		for (n = 0; n < cases[i].copies; n++) {
-			KUNIT_ASSERT_TRUE(test, cram_admit(&dev->cn));
-			cram_done(&dev->cn);
+			KUNIT_ASSERT_TRUE(test, cram_admit(&dev->cn, 1));
+			cram_done(&dev->cn, 1);
 		}
 		dev->answer = cases[i].second;
 		KUNIT_ASSERT_EQ(test, cram_take_reading(&dev->cn), 0);
@@ -310,6 +318,11 @@ static void cram_test_cells_returning(struct kunit *test)
 	test_answer(dev, 250, 0);
 	KUNIT_ASSERT_EQ(test, cram_take_reading(cn), 0);
 	KUNIT_EXPECT_EQ(test, cram_cells_wanted(cn), 200);
+	/* A trim of four more came between reading the one number and the others */
+	atomic_long_set(&cn->resident, 5);
+	cn->emptied0 += 9;
+	KUNIT_EXPECT_EQ(test, cram_cells_wanted(cn), 250);
+	cn->emptied0 -= 9;
 	atomic_long_set(&cn->resident, 40);
 	atomic_long_set(&cn->freed, 35);
 	KUNIT_EXPECT_EQ(test, cram_cells_wanted(cn), 0);
@@ -389,4 +402,223 @@ static struct kunit_suite cram_capacity_suite = {
 	.test_cases = cram_capacity_cases,
 };
 
-kunit_test_suite(cram_capacity_suite);
+/* --- a page is upgraded, and is not any more ---------------------------------- */
+
+/**
+ * struct test_page - an ordinary page that takes itself for a resident one
+ * @dev: its node
+ * @test: whose it is
+ * @cg: who pays
+ * @owner: stands for @cg
+ * @owners: the only one
+ * @folio: the page; the reference to it is that of @mapping
+ * @mapping: so that the reference is one that is expected
+ * @slot: its slot
+ * @stored: how often the device was told that stores are over
+ */
+struct test_page {
+	struct test_device dev;
+	struct kunit *test;
+	struct cram_cgroup *cg;
+	struct cram_owner *owner;
+	struct list_head owners;
+	struct folio *folio;
+	struct address_space mapping;
+	u32 slot;
+	unsigned int stored;
+};
+
+static struct test_page *test_page_of(struct cram_node *cn)
+{
+	return container_of(cn, struct test_page, dev.cn);
+}
+
+/* Everything says that the page is upgraded, or that it is not */
+static void test_expect_upgraded(struct test_page *page, bool upgraded)
+{
+	struct cram_node *cn = &page->dev.cn;
+	struct kunit *test = page->test;
+
+	KUNIT_EXPECT_EQ(test, !!(READ_ONCE(page->slot) & CRAM_WRITABLE), upgraded);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&cn->writable), upgraded);
+	KUNIT_EXPECT_EQ(test, atomic64_read(&cn->begun) - atomic64_read(&cn->done), upgraded);
+	KUNIT_EXPECT_EQ(test, cram_cgroup_writable(page->cg), upgraded);
+	KUNIT_EXPECT_EQ(test, !!xa_load(&page->owner->upgraded, folio_pfn(page->folio)),
+			upgraded);
+}
+
+/*
+ * The lines are on their way to the device: everything that anybody could take for
+ * the end of stores has to come after it.
+ */
+static void test_stored(struct cram_node *cn, unsigned long pfn, unsigned int nr)
+{
+	struct test_page *page = test_page_of(cn);
+
+	page->stored++;
+	KUNIT_EXPECT_EQ(page->test, pfn, folio_pfn(page->folio));
+	test_expect_upgraded(page, true);
+}
+
+static const struct cram_node_ops test_page_ops = {
+	.read_capacity = test_read_capacity,
+	.stored = test_stored,
+};
+
+static struct cram_node *test_page_node;
+static struct cram_node *test_node_get(int nid)
+{
+	return test_page_node;
+}
+
+static void test_page_release(void *data)
+{
+	struct test_page *page = data;
+
+	page->folio->mapping = NULL;
+	folio_put(page->folio);
+	cram_owner_put(page->owner, 1);
+	/* It is on a list here */
+	rcu_barrier();
+}
+
+static struct test_page *test_page(struct kunit *test)
+{
+	struct test_page *page = kunit_kzalloc(test, sizeof(*page), GFP_KERNEL);
+	struct cram_node *cn;
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	page->test = test;
+	page->cg = cram_test_cgroup(test, cram_test_cgroup(test, NULL));
+	INIT_LIST_HEAD(&page->owners);
+	page->folio = folio_alloc(GFP_KERNEL, 0);
+	KUNIT_ASSERT_NOT_NULL(test, page->folio);
+	page->owner = cram_owner_create(page->cg, &page->owners);
+	if (IS_ERR(page->owner)) {
+		folio_put(page->folio);
+		KUNIT_ASSERT_FALSE(test, IS_ERR(page->owner));
+	}
+	page->folio->mapping = &page->mapping;
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, test_page_release, page), 0);
+
+	cn = &page->dev.cn;
+	test_device_init(&page->dev, 10 * TEST_CELLS, 0);
+	cn->desc.ops = &test_page_ops;
+	cn->nid = folio_nid(page->folio);
+	cn->start_pfn = folio_pfn(page->folio);
+	cn->nr_slots = 1;
+	cn->slots = &page->slot;
+	cn->writable_budget = ULONG_MAX;
+	page->slot = page->owner->id | CRAM_RESIDENT;
+	test_page_node = cn;
+	kunit_activate_static_stub(test, cram_node_get, test_node_get);
+
+	KUNIT_ASSERT_EQ(test, cram_take_reading(cn), 0);
+	KUNIT_ASSERT_EQ(test, test_state(&page->dev), CRAM_NODE_OPEN);
+	return page;
+}
+
+static bool test_upgrade(struct test_page *page)
+{
+	return __cram_wp_reuse(folio_page(page->folio, 0), false);
+}
+
+/* A budget of nothing takes the right back */
+static void cram_test_revoke(struct kunit *test)
+{
+	struct test_page *page = test_page(test);
+
+	/* No budget, no upgrade */
+	KUNIT_EXPECT_FALSE(test, test_upgrade(page));
+	test_expect_upgraded(page, false);
+
+	cram_test_budget(page->cg, 1);
+	KUNIT_ASSERT_TRUE(test, test_upgrade(page));
+	test_expect_upgraded(page, true);
+	KUNIT_EXPECT_EQ(test, cram_revoke_cgroup(page->cg), 0);
+	KUNIT_EXPECT_EQ(test, page->stored, 0);
+
+	/* Held by somebody: all stays */
+	cram_test_budget(page->cg, 0);
+	folio_get(page->folio);
+	KUNIT_EXPECT_EQ(test, cram_revoke_cgroup(page->cg), 1);
+	KUNIT_EXPECT_EQ(test, page->stored, 0);
+	test_expect_upgraded(page, true);
+	folio_put(page->folio);
+
+	KUNIT_EXPECT_EQ(test, cram_revoke_cgroup(page->cg), 0);
+	KUNIT_EXPECT_EQ(test, page->stored, 1);
+	test_expect_upgraded(page, false);
+	KUNIT_EXPECT_EQ(test, page->slot, page->owner->id | CRAM_RESIDENT);
+	KUNIT_EXPECT_FALSE(test, test_upgrade(page));
+}
+
+/* The node's own budget, and what is proven there */
+static void cram_test_upgrade_refused(struct kunit *test)
+{
+	struct test_page *page = test_page(test);
+	struct cram_node *cn = &page->dev.cn;
+
+	cram_test_budget(page->cg, 1);
+	cn->writable_budget = 0;
+	KUNIT_EXPECT_FALSE(test, test_upgrade(page));
+	cn->writable_budget = ULONG_MAX;
+	cn->state = CRAM_NODE_LOW;
+	KUNIT_EXPECT_FALSE(test, test_upgrade(page));
+	cn->state = CRAM_NODE_OPEN;
+	test_answer(&page->dev, TEST_CELLS - 1, 0);
+	page->dev.answer.content_lost = true;
+	KUNIT_ASSERT_EQ(test, cram_take_reading(cn), 0);
+	cn->content_lost = false;
+	KUNIT_EXPECT_FALSE(test, test_upgrade(page));
+	test_expect_upgraded(page, false);
+
+	/* Unless somebody knows better */
+	cn->writable_override = true;
+	KUNIT_EXPECT_TRUE(test, test_upgrade(page));
+	test_expect_upgraded(page, true);
+	cram_test_budget(page->cg, 0);
+	KUNIT_EXPECT_EQ(test, cram_revoke_cgroup(page->cg), 0);
+	test_expect_upgraded(page, false);
+}
+
+/* It is freed while it is upgraded */
+static void cram_test_free_upgraded(struct kunit *test)
+{
+	struct test_page *page = test_page(test);
+	struct cram_node *cn = &page->dev.cn;
+	struct cram_uncharge u = {};
+
+	rcu_read_lock();
+	KUNIT_EXPECT_TRUE(test, cram_cgroup_try_charge(page->cg, cn->nid, 1));
+	KUNIT_EXPECT_TRUE(test, cram_owner_tryget(page->owner, 1));
+	rcu_read_unlock();
+	atomic_long_set(&cn->resident, 1);
+	lruvec_stat_mod_folio(page->folio, NR_CRAM, 1);
+
+	cram_test_budget(page->cg, 1);
+	KUNIT_ASSERT_TRUE(test, test_upgrade(page));
+	__cram_uncharge_folio(page->folio, &u);
+	KUNIT_EXPECT_EQ(test, page->stored, 1);
+	test_expect_upgraded(page, false);
+	KUNIT_EXPECT_EQ(test, page->slot, CRAM_FREED);
+	KUNIT_EXPECT_EQ(test, cram_cgroup_resident(page->cg, cn->nid), 1);
+	__cram_uncharge_batch(&u);
+	KUNIT_EXPECT_EQ(test, cram_cgroup_resident(page->cg, cn->nid), 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&cn->resident), 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&cn->freed), 1);
+}
+
+static struct kunit_case cram_writable_cases[] = {
+	KUNIT_CASE(cram_test_revoke),
+	KUNIT_CASE(cram_test_upgrade_refused),
+	KUNIT_CASE(cram_test_free_upgraded),
+	{}
+};
+
+static struct kunit_suite cram_writable_suite = {
+	.name = "cram_writable",
+	.test_cases = cram_writable_cases,
+};
+
+kunit_test_suites(&cram_capacity_suite, &cram_writable_suite);

@@ -5,11 +5,12 @@
  * Drivers call cram_register_node() for a private node of theirs. From then on
  * reclaim may demote pages to it (demote.c), faults take them back (fault.c),
  * a thread asks the device for its capacity (capacity.c) and gives it back
- * what was freed (trim.c), and pages are moved off on request (evict.c). The
- * books of the cgroups are in kernel/cgroup/cram.c.
+ * what was freed (trim.c), and pages are moved off on request (evict.c) or
+ * because they are hot (hot.c). The books of the cgroups are in kernel/cgroup/cram.c.
  *
  * Nothing in here is ever called from outside for a page of another node.
  */
+#include <kunit/static_stub.h>
 #include <linux/init.h>
 #include <linux/kthread.h>
 #include <linux/memcontrol.h>
@@ -18,6 +19,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/vmalloc.h>
 
 #include "../internal.h"
 #include "internal.h"
@@ -34,6 +36,13 @@
  * the physical size.
  */
 #define CRAM_RESERVE_SHIFT	6
+
+/*
+ * Hot pages may come back at 16 MiB a second, which is what looking at accessed
+ * bits can find. On, because a page that was demoted by mistake would stay for as
+ * long as it is only read; modest, because each costs a copy.
+ */
+#define CRAM_PROMOTE_RATE	(16ULL << 20)
 
 /* Rounds of draining that move nothing, a tenth of a second each */
 #define CRAM_DRAIN_RETRIES	5
@@ -53,6 +62,15 @@ static struct cram_node *cram_node_table[MAX_NUMNODES];
 /* Nodes come and go under it, and eviction runs under it */
 DEFINE_MUTEX(cram_nodes_mutex);
 
+/* Who has tried in vain does so again within this time */
+#define CRAM_WAY_TIME		(HZ / 10)
+
+/* Requests do not wait longer for that than a second altogether */
+#define CRAM_WAY_ROUNDS		10
+
+/* For so long requests keep off the mutex, in jiffies */
+static unsigned long cram_way_until = INITIAL_JIFFIES;
+
 /**
  * cram_node_get - the cram node with this node id
  * @nid: in the range of node ids
@@ -62,7 +80,51 @@ DEFINE_MUTEX(cram_nodes_mutex);
  */
 struct cram_node *cram_node_get(int nid)
 {
+	KUNIT_STATIC_STUB_REDIRECT(cram_node_get, nid);
 	return READ_ONCE(cram_node_table[nid]);
+}
+
+/**
+ * cram_nodes_trylock - take cram_nodes_mutex, for who must not wait for it
+ *
+ * When it is taken, what cgroups have requested makes way for the next attempt:
+ * whoever may write to cram.reclaim could keep it taken all the time else.
+ *
+ * Context: process. Return: true with the mutex held.
+ */
+bool cram_nodes_trylock(void)
+{
+	if (mutex_trylock(&cram_nodes_mutex))
+		return true;
+	WRITE_ONCE(cram_way_until, jiffies + CRAM_WAY_TIME);
+	return false;
+}
+
+/* Has somebody tried in vain just now? For how many jiffies does that count? */
+static long cram_way_left(void)
+{
+	return max((long)(READ_ONCE(cram_way_until) - jiffies), 0L);
+}
+
+/**
+ * cram_nodes_lock_request - take cram_nodes_mutex to do what a cgroup wants
+ *
+ * Context: process, may sleep. Return: 0 with the mutex held, or -EINTR.
+ */
+int cram_nodes_lock_request(void)
+{
+	int rounds;
+
+	for (rounds = 0; rounds < CRAM_WAY_ROUNDS; rounds++) {
+		if (cram_way_left() && schedule_timeout_interruptible(cram_way_left()))
+			return -EINTR;
+		if (mutex_lock_interruptible(&cram_nodes_mutex))
+			return -EINTR;
+		if (!cram_way_left())
+			return 0;
+		mutex_unlock(&cram_nodes_mutex);
+	}
+	return mutex_lock_interruptible(&cram_nodes_mutex);
 }
 
 void *cram_node_priv(const struct cram_node *cn)
@@ -78,19 +140,25 @@ int cram_node_nid(const struct cram_node *cn)
 EXPORT_SYMBOL_GPL(cram_node_nid);
 
 /**
- * cram_slot_reserve - a page was allocated for a copy
+ * cram_slots_reserve - a folio was allocated for a copy
  * @cn: the node
- * @pfn: the page
- * @owner: who has been charged for it, referenced
+ * @pfn: its first page
+ * @nr: its pages
+ * @owner: who has been charged for them, a reference for each
  */
-void cram_slot_reserve(struct cram_node *cn, unsigned long pfn,
-		       struct cram_owner *owner)
+void cram_slots_reserve(struct cram_node *cn, unsigned long pfn, unsigned long nr,
+			struct cram_owner *owner)
 {
-	u32 *slot = cram_slot(cn, pfn);
+	unsigned long i, freed = 0;
 
-	if (cram_slot_state(READ_ONCE(*slot)) == CRAM_FREED)
-		atomic_long_dec(&cn->freed);
-	WRITE_ONCE(*slot, owner->id | CRAM_RESERVED);
+	for (i = 0; i < nr; i++) {
+		u32 *slot = cram_slot(cn, pfn + i);
+
+		cram_hot_forget(cn, pfn + i);
+		freed += cram_slot_state(READ_ONCE(*slot)) == CRAM_FREED;
+		WRITE_ONCE(*slot, owner->id | CRAM_RESERVED);
+	}
+	atomic_long_sub(freed, &cn->freed);
 }
 
 static void cram_uncharge_owner(struct cram_node *cn, u32 id, unsigned int nr)
@@ -108,20 +176,23 @@ static void cram_uncharge_owner(struct cram_node *cn, u32 id, unsigned int nr)
 }
 
 /**
- * cram_slot_freed - nobody uses the page any more, give the charge back
+ * cram_slots_freed - nobody uses the pages any more, give the charge back
  * @cn: the node
- * @pfn: a page whose slot is RESERVED
+ * @pfn: the first page of a folio whose slots are RESERVED
+ * @nr: its pages
  *
  * Context: any.
  */
-void cram_slot_freed(struct cram_node *cn, unsigned long pfn)
+void cram_slots_freed(struct cram_node *cn, unsigned long pfn, unsigned long nr)
 {
-	u32 *slot = cram_slot(cn, pfn);
-	u32 id = cram_slot_owner(READ_ONCE(*slot));
+	u32 id = cram_slot_owner(READ_ONCE(*cram_slot(cn, pfn)));
+	unsigned long i;
 
-	cram_end_sample(cn, pfn, id);
-	WRITE_ONCE(*slot, CRAM_FREED);
-	cram_uncharge_owner(cn, id, 1);
+	for (i = 0; i < nr; i++) {
+		cram_end_sample(cn, pfn + i, id);
+		WRITE_ONCE(*cram_slot(cn, pfn + i), CRAM_FREED);
+	}
+	cram_uncharge_owner(cn, id, nr);
 }
 
 /* memory_failure() takes the charge off what it retires */
@@ -145,23 +216,27 @@ void __cram_uncharge_batch(const struct cram_uncharge *u)
 static void cram_end_residency(struct cram_node *cn, struct folio *folio,
 			       struct cram_uncharge *u)
 {
-	unsigned long pfn = folio_pfn(folio);
-	u32 slot = READ_ONCE(*cram_slot(cn, pfn));
-	u32 id = cram_slot_owner(slot);
+	unsigned long pfn, end = folio_pfn(folio) + folio_nr_pages(folio);
+	u32 id = cram_slot_owner(READ_ONCE(*cram_slot(cn, folio_pfn(folio))));
 
-	if (WARN_ON_ONCE(cram_slot_state(slot) != CRAM_RESIDENT))
-		return;
+	for (pfn = folio_pfn(folio); pfn < end; pfn++) {
+		u32 slot = READ_ONCE(*cram_slot(cn, pfn));
 
-	if (slot & CRAM_WRITABLE) {
-		cram_write_back(cn, pfn);
-		cram_end_upgrade(cn, pfn, id);
+		if (WARN_ON_ONCE(cram_slot_state(slot) != CRAM_RESIDENT ||
+				 cram_slot_owner(slot) != id))
+			return;
+
+		if (slot & CRAM_WRITABLE) {
+			cram_write_back(cn, pfn, 1);
+			cram_end_upgrade(cn, pfn, id);
+		}
+		if (PageHWPoison(pfn_to_page(pfn)))
+			cram_tell_poison(id);
+
+		cram_end_sample(cn, pfn, id);
+		WRITE_ONCE(*cram_slot(cn, pfn), CRAM_FREED);
 	}
-	if (PageHWPoison(pfn_to_page(pfn)))
-		cram_tell_poison(id);
-
 	lruvec_stat_mod_folio(folio, NR_CRAM, -folio_nr_pages(folio));
-	cram_end_sample(cn, pfn, id);
-	WRITE_ONCE(*cram_slot(cn, pfn), CRAM_FREED);
 
 	if (u->nr && (u->cn != cn || u->id != id)) {
 		__cram_uncharge_batch(u);
@@ -169,7 +244,23 @@ static void cram_end_residency(struct cram_node *cn, struct folio *folio,
 	}
 	u->cn = cn;
 	u->id = id;
-	u->nr++;
+	u->nr += folio_nr_pages(folio);
+}
+
+static void cram_begin_residency(struct cram_node *cn, struct folio *folio)
+{
+	unsigned long pfn, nr = folio_nr_pages(folio);
+
+	cram_write_back(cn, folio_pfn(folio), nr);
+	for (pfn = folio_pfn(folio); pfn < folio_pfn(folio) + nr; pfn++) {
+		u32 *slot = cram_slot(cn, pfn);
+
+		WARN_ON_ONCE(cram_slot_state(*slot) != CRAM_RESERVED);
+		WRITE_ONCE(*slot, cram_slot_owner(*slot) | CRAM_RESIDENT);
+	}
+	atomic_long_add(nr, &cn->resident);
+	cram_done(cn, nr);
+	lruvec_stat_mod_folio(folio, NR_CRAM, nr);
 }
 
 /* Who pays for @folio, for counting. RCU. */
@@ -181,17 +272,17 @@ static struct cram_cgroup *cram_payer(struct cram_node *cn, struct folio *folio)
 	return owner ? rcu_dereference(owner->cg) : NULL;
 }
 
-static void cram_count_page(struct cram_node *cn, struct folio *folio,
-			    enum cram_stat item)
+static void cram_count_pages(struct cram_node *cn, struct folio *folio, long nr,
+			     enum cram_stat item)
 {
 	struct cram_cgroup *cg;
 
 	rcu_read_lock();
 	cg = cram_payer(cn, folio);
 	if (cg)
-		cram_count(cg, item, 1);
+		cram_count(cg, item, nr);
 	rcu_read_unlock();
-	trace_cram_page(cn->nid, folio_pfn(folio),
+	trace_cram_page(cn->nid, folio_pfn(folio), nr,
 			cram_slot_owner(READ_ONCE(*cram_slot(cn, folio_pfn(folio)))),
 			item);
 }
@@ -207,24 +298,19 @@ void __cram_migrate_folio(struct folio *old, struct folio *new, bool forced)
 
 	if (from) {
 		cn = cram_node_get(folio_nid(old));
-		cram_count_page(cn, old, forced ? CRAM_STAT_PROMOTE_FORCED :
-						  CRAM_STAT_PROMOTE_RECLAIM);
+		cram_count_pages(cn, old, folio_nr_pages(old),
+				 forced ? CRAM_STAT_PROMOTE_FORCED :
+				 cram_promoting_hot(cn) ? CRAM_STAT_PROMOTE_HOT :
+							  CRAM_STAT_PROMOTE_RECLAIM);
+		count_mthp_stat(folio_order(old), MTHP_STAT_CRAM_PROMOTE);
 		cram_end_residency(cn, old, &u);
 		cram_uncharge_batch(&u);
 	}
 	if (to) {
-		u32 *slot;
-
 		cn = cram_node_get(folio_nid(new));
-		slot = cram_slot(cn, folio_pfn(new));
-		if (WARN_ON_ONCE(cram_slot_state(*slot) != CRAM_RESERVED))
-			return;
-		cram_write_back(cn, folio_pfn(new));
-		WRITE_ONCE(*slot, cram_slot_owner(*slot) | CRAM_RESIDENT);
-		atomic_long_inc(&cn->resident);
-		cram_done(cn);
-		lruvec_stat_mod_folio(new, NR_CRAM, folio_nr_pages(new));
-		cram_count_page(cn, new, CRAM_STAT_DEMOTE);
+		cram_begin_residency(cn, new);
+		cram_count_pages(cn, new, folio_nr_pages(new), CRAM_STAT_DEMOTE);
+		count_mthp_stat(folio_order(new), MTHP_STAT_CRAM_DEMOTE);
 	}
 }
 
@@ -235,20 +321,25 @@ void __cram_uncharge_folio(struct folio *folio, struct cram_uncharge *u)
 
 void __cram_promoted_write(struct folio *folio)
 {
-	cram_count_page(cram_node_get(folio_nid(folio)), folio,
-			CRAM_STAT_PROMOTE_WRITE);
+	cram_count_pages(cram_node_get(folio_nid(folio)), folio, 1,
+			 CRAM_STAT_PROMOTE_WRITE);
 }
 
+/* Of a closed node: nothing new begins */
 static bool cram_slots_empty(struct cram_node *cn)
 {
-	return !atomic_long_read(&cn->resident) &&
-	       atomic64_read(&cn->begun) == atomic64_read(&cn->done);
+	bool settled = atomic64_read(&cn->begun) == atomic64_read(&cn->done);
+
+	/* Pairs with cram_done(): what has ended by now, is among the residents */
+	smp_rmb();
+	return settled && !atomic_long_read(&cn->resident);
 }
 
 static void cram_node_free(struct cram_node *cn)
 {
+	cram_hot_free(cn);
 	kvfree(cn->samples);
-	kvfree(cn->slots);
+	vfree(cn->slots);
 	kfree(cn);
 }
 
@@ -270,13 +361,15 @@ static struct cram_node *cram_node_alloc(int nid, const struct cram_node_desc *d
 	cn->lease_ms = CRAM_LEASE_MS_DEFAULT;
 	cn->writable_budget = ULONG_MAX;
 	cn->page_max = U64_MAX;
+	cn->promote_rate = CRAM_PROMOTE_RATE;
 	cram_state_init(cn);
 	mutex_init(&cn->reading_mutex);
 	spin_lock_init(&cn->reading_lock);
 	init_waitqueue_head(&cn->wait);
 
-	cn->slots = kvcalloc(cn->nr_slots, sizeof(*cn->slots), GFP_KERNEL);
-	if (!cn->slots || cram_samples_alloc(cn)) {
+	/* kvcalloc() ends at 2 GiB, which is a node of 2 TiB */
+	cn->slots = vcalloc(cn->nr_slots, sizeof(*cn->slots));
+	if (cram_hot_alloc(cn) || !cn->slots || cram_samples_alloc(cn)) {
 		cram_node_free(cn);
 		return NULL;
 	}
@@ -372,6 +465,7 @@ struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc)
 		cram_last_reading(cn, NULL).physical >> 20);
 	cram_update_state(cn);
 	wake_up_process(cn->cramd);
+	cram_hot_start(cn);
 	return cn;
 
 free:
@@ -483,6 +577,7 @@ static void cram_settle_stat(struct cram_node *cn)
 static void cram_node_remove(struct cram_node *cn)
 {
 	kthread_stop(cn->cramd);
+	cram_hot_stop(cn);
 	cram_settle_stat(cn);
 	cn->trim_skip = 0;
 	while (!cn->gone && atomic_long_read(&cn->freed) && cram_trim(cn, true))
@@ -569,6 +664,7 @@ int cram_force_unregister_node(struct cram_node *cn, bool content_lost)
 
 	guard(mutex)(&cram_nodes_mutex);
 	cram_close(cn);
+	cram_hot_stop(cn);
 	if (content_lost) {
 		guard(mutex)(&cn->reading_mutex);
 		cn->gone = true;

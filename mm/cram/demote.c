@@ -22,6 +22,7 @@
 #include <linux/oom.h>
 #include <linux/private_node.h>
 #include <linux/rmap.h>
+#include <linux/sched/signal.h>
 #include <linux/swap.h>
 
 #include <trace/events/cram.h>
@@ -93,23 +94,24 @@ static struct cram_node *cram_target(struct cram_cgroup *cg, int src_nid,
 }
 
 /* It is told to the cgroup whose limit it was, as far as that can still be said */
-static void cram_refuse_max(struct cram_cgroup *cg, unsigned long nr)
+static void cram_refuse_max(struct cram_cgroup *cg, unsigned long asked)
 {
-	struct cram_cgroup *full = cram_cgroup_full(cg, NUMA_NO_NODE, nr);
+	struct cram_cgroup *full = cram_cgroup_full(cg, NUMA_NO_NODE, asked);
 	int nid;
 
 	for_each_node_mask(nid, cram_nodes)
-		full = full ?: cram_cgroup_full(cg, nid, nr);
+		full = full ?: cram_cgroup_full(cg, nid, asked);
 	cram_cgroup_event(full ?: cg, CRAM_EVENT_MAX);
 }
 
+/* @nr pages are, because there was no room for @asked of them */
 static void cram_refuse(struct cram_cgroup *cg, int src_nid, unsigned long nr,
-			enum cram_stat why)
+			unsigned long asked, enum cram_stat why)
 {
 	trace_cram_refuse(src_nid, nr, why);
 	cram_count(cg, why, nr);
 	if (why == CRAM_STAT_REFUSE_MAX)
-		cram_refuse_max(cg, nr);
+		cram_refuse_max(cg, asked);
 }
 
 bool __cram_may_demote(struct mem_cgroup *memcg, int nid)
@@ -170,6 +172,9 @@ bool __cram_wait_for_room(struct mem_cgroup *memcg)
 	int seen = atomic_read(&cram_nr_readings);
 	bool wait;
 
+	/* It has to come to its end, and may have what it charges for that */
+	if (fatal_signal_pending(current) || current->flags & PF_EXITING)
+		return false;
 	rcu_read_lock();
 	cg = cram_cgroup_of(memcg);
 	wait = !cram_target(cg, NUMA_NO_NODE, 1, &why) &&
@@ -178,10 +183,11 @@ bool __cram_wait_for_room(struct mem_cgroup *memcg)
 	if (!wait)
 		return false;
 
-	/* The first to end may have begun before; the second has not */
-	wait_event_killable_timeout(cram_reading_wait,
-				    atomic_read(&cram_nr_readings) - seen >= 2,
-				    CRAM_OOM_WAIT);
+	/* The first of a node to end may have begun before; the second has not */
+	if (wait_event_killable_timeout(cram_reading_wait,
+					atomic_read(&cram_nr_readings) - seen >=
+					2 * nodes_weight(cram_nodes), CRAM_OOM_WAIT) < 0)
+		return false;
 	rcu_read_lock();
 	wait = !cram_target(cram_cgroup_of(memcg), NUMA_NO_NODE, 1, &why);
 	rcu_read_unlock();
@@ -215,25 +221,28 @@ static bool cram_suitable(struct folio *folio)
 	return folio_memcg_charged(folio);
 }
 
-/*
- * Does the page compress as well as its cgroup and the node demand? Of a large
- * folio only the first is left here, the others are offered one by one.
- */
-static bool cram_refuse_content(struct cram_offer *offer, struct folio *folio, u64 max)
+/* Does each page compress as well as the cgroup and the node demand? */
+static bool cram_content_fits(struct folio *folio, u64 max)
 {
-	struct cram_cgroup *cg;
-	bool fits;
+	long i;
 
 	if (max == U64_MAX)
-		return false;
+		return true;
+	for (i = 0; i < folio_nr_pages(folio); i++)
+		if (cram_compressed_size(folio_page(folio, i)) > max)
+			return false;
+	return true;
+}
 
-	fits = cram_compressed_size(folio) <= max;
+static void cram_tell_content(struct cram_offer *offer, struct folio *folio, bool fits)
+{
+	struct cram_cgroup *cg;
+
 	guard(rcu)();
 	cg = cram_cgroup_of(folio_memcg(folio));
 	cram_cgroup_content(cg, fits);
 	if (!fits)
-		cram_refuse(cg, offer->src_nid, 1, CRAM_STAT_REFUSE_CONTENT);
-	return !fits;
+		cram_refuse(cg, offer->src_nid, 1, 1, CRAM_STAT_REFUSE_CONTENT);
 }
 
 bool __cram_offer_folio(struct cram_offer *offer, struct folio *folio,
@@ -244,17 +253,19 @@ bool __cram_offer_folio(struct cram_offer *offer, struct folio *folio,
 	u64 page_max = U64_MAX;
 	struct cram_node *cn;
 	enum cram_stat why;
+	bool fits;
 
 	if (offer->closed || !cram_suitable(folio))
 		return false;
 
 	rcu_read_lock();
 	cg = cram_cgroup_of(folio_memcg(folio));
-	cn = cram_target(cg, offer->src_nid, nr, &why);
+	/* For all: a large folio for which there is none when its turn comes is split */
+	cn = cram_target(cg, offer->src_nid, offer->nr + nr, &why);
 	if (cn)
 		page_max = min(cram_cgroup_page_max(cg), READ_ONCE(cn->page_max));
 	else
-		cram_refuse(cg, offer->src_nid, nr, why);
+		cram_refuse(cg, offer->src_nid, nr, offer->nr + nr, why);
 	rcu_read_unlock();
 	if (!cn)
 		return false;
@@ -263,26 +274,32 @@ bool __cram_offer_folio(struct cram_offer *offer, struct folio *folio,
 	if (folio_test_swapcache(folio) && !folio_free_swap(folio))
 		return false;
 
-	if (folio_test_large(folio)) {
-		if (split_folio_to_list(folio, split_folios))
-			return false;
-		*nr_scanned -= nr - 1;
-	}
-	if (cram_refuse_content(offer, folio, page_max))
+	fits = cram_content_fits(folio, page_max);
+	/* Only the first page is left here then, the others are offered by themselves */
+	if (!fits && nr > 1 && !split_folio_to_list(folio, split_folios))
+		fits = cram_content_fits(folio, page_max);
+	if (page_max != U64_MAX)
+		cram_tell_content(offer, folio, fits);
+	if (!fits)
 		return false;
 
+	*nr_scanned -= nr - folio_nr_pages(folio);
+	offer->nr += folio_nr_pages(folio);
 	list_add(&folio->lru, &offer->folios);
 	folio_unlock(folio);
 	return true;
 }
 
 /*
- * migrate_pages() asks for the page to copy to. All of admission happens here,
- * before the copy: the charge, the count of pages begun, the page.
+ * migrate_pages() asks for the folio to copy to. All of admission happens here,
+ * before the copy: the charge, the count of pages begun, the folio. A large one
+ * for which there is no room is split by migrate_pages(), and comes again page
+ * by page; what is refused then counts.
  */
 static struct folio *cram_alloc_target(struct folio *src, unsigned long private)
 {
 	struct cram_offer *offer = (struct cram_offer *)private;
+	long nr = folio_nr_pages(src);
 	struct cram_cgroup *cg;
 	struct cram_owner *owner;
 	struct folio *dst = NULL;
@@ -291,43 +308,44 @@ static struct folio *cram_alloc_target(struct folio *src, unsigned long private)
 
 	rcu_read_lock();
 	cg = cram_cgroup_of(folio_memcg(src));
-	cn = cram_target(cg, offer->src_nid, 1, &why);
+	cn = cram_target(cg, offer->src_nid, nr, &why);
 	if (!cn)
 		goto refuse;
 
 	/* A cgroup that just went offline: let the page go to swap this once */
 	owner = cram_cgroup_owner(cg);
 	why = CRAM_STAT_REFUSE_RIGHT;
-	if (!cram_owner_tryget(owner, 1))
+	if (!cram_owner_tryget(owner, nr))
 		goto refuse;
 
 	why = CRAM_STAT_REFUSE_MAX;
-	if (!cram_cgroup_try_charge(cg, cn->nid, 1))
+	if (!cram_cgroup_try_charge(cg, cn->nid, nr))
 		goto put;
 
 	why = CRAM_STAT_REFUSE_ROOM;
-	if (!cram_admit(cn))
+	if (!cram_admit(cn, nr))
 		goto uncharge;
 
 	why = CRAM_STAT_REFUSE_PAGE;
-	dst = folio_alloc_private(cn->nid, 0, GFP_NOWAIT | __GFP_NOWARN);
+	dst = folio_alloc_private(cn->nid, folio_order(src), GFP_NOWAIT | __GFP_NOWARN);
 	if (!dst)
 		goto unadmit;
-	cram_slot_reserve(cn, folio_pfn(dst), owner);
+	cram_slots_reserve(cn, folio_pfn(dst), nr, owner);
 	cram_sample(cn, folio_pfn(dst), src, cg);
 	if (cn->desc.ops->storing)
-		cn->desc.ops->storing(cn, folio_pfn(dst), 1);
+		cn->desc.ops->storing(cn, folio_pfn(dst), nr);
 	rcu_read_unlock();
 	return dst;
 
 unadmit:
-	cram_unadmit(cn);
+	cram_unadmit(cn, nr);
 uncharge:
-	cram_cgroup_uncharge(cg, cn->nid, 1);
+	cram_cgroup_uncharge(cg, cn->nid, nr);
 put:
-	cram_owner_put(owner, 1);
+	cram_owner_put(owner, nr);
 refuse:
-	cram_refuse(cg, offer->src_nid, 1, why);
+	if (nr == 1)
+		cram_refuse(cg, offer->src_nid, nr, nr, why);
 	rcu_read_unlock();
 	return NULL;
 }
@@ -336,12 +354,12 @@ refuse:
 static void cram_free_target(struct folio *dst, unsigned long private)
 {
 	struct cram_node *cn = cram_node_get(folio_nid(dst));
-	unsigned long pfn = folio_pfn(dst);
+	long nr = folio_nr_pages(dst);
 
-	cram_write_back(cn, pfn);
-	cram_slot_freed(cn, pfn);
+	cram_write_back(cn, folio_pfn(dst), nr);
+	cram_slots_freed(cn, folio_pfn(dst), nr);
 	folio_put(dst);
-	cram_done(cn);
+	cram_done(cn, nr);
 }
 
 bool __cram_demote(struct cram_offer *offer, struct list_head *leftover,

@@ -16,6 +16,7 @@
 #include <linux/math64.h>
 #include <linux/memcontrol.h>
 #include <linux/migrate.h>
+#include <linux/page_idle.h>
 #include <linux/rmap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -27,6 +28,12 @@
 
 /* As many as reclaim takes at a time */
 #define CRAM_EVICT_BATCH	SWAP_CLUSTER_MAX
+
+/*
+ * Slots to walk before others may have the mutex, and signals are looked at:
+ * well below a millisecond, if none of them is of use.
+ */
+#define CRAM_EVICT_SLICE	4096UL
 
 /* Between two readings, when cells are short: 4 MiB */
 #define CRAM_RELIEF_PAGES	1024
@@ -85,13 +92,12 @@ static unsigned long cram_slot_wanted(u32 slot, const struct cram_eviction *e)
  */
 static bool cram_readable(struct folio *folio)
 {
-	unsigned long pfn = folio_pfn(folio);
 	char line[SMP_CACHE_BYTES];
-	unsigned int i;
+	unsigned long i;
 
-	for (i = 0; i < PAGE_SIZE; i += sizeof(line)) {
+	for (i = 0; i < folio_size(folio); i += sizeof(line)) {
 		if (copy_mc_to_kernel(line, folio_address(folio) + i, sizeof(line))) {
-			memory_failure_queue(pfn, 0);
+			memory_failure_queue(folio_pfn(folio) + (i >> PAGE_SHIFT), 0);
 			return false;
 		}
 	}
@@ -103,20 +109,31 @@ static bool cram_clear_young(struct folio *folio, struct vm_area_struct *vma,
 {
 	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, address, 0);
 
-	while (page_vma_mapped_walk(&pvmw))
-		if (pte_present(ptep_get(pvmw.pte)) &&
-		    test_and_clear_young_ptes_notify(vma, pvmw.address, pvmw.pte, 1))
-			*(bool *)young = true;
+	while (page_vma_mapped_walk(&pvmw)) {
+		if (pvmw.pte)
+			*(bool *)young |= pte_present(ptep_get(pvmw.pte)) &&
+					  test_and_clear_young_ptes_notify(vma, pvmw.address,
+									   pvmw.pte, 1);
+		else if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+			*(bool *)young |= pmdp_test_and_clear_young_notify(vma, pvmw.address,
+									   pvmw.pmd);
+	}
 	return true;
 }
 
-/*
- * Was the folio read since this was asked last? Not by folio_referenced(): with
- * MGLRU that clears the accessed bits of the neighbours as well, and tells it to
- * generations that nobody looks at here. As there, the TLB is not flushed, so
- * what is read from the TLB all the time can look cold.
+/**
+ * cram_test_young - was the folio read since this was asked last?
+ * @folio: referenced
+ *
+ * Not by folio_referenced(): with MGLRU that clears the accessed bits of the
+ * neighbours as well, and tells it to generations that nobody looks at here. As
+ * there, the TLB is not flushed, so what is read from the TLB all the time can
+ * look cold.
+ *
+ * Context: process, may sleep.
+ * Return: 1 or 0, or -EAGAIN when somebody has locked it.
  */
-static bool cram_was_read(struct folio *folio)
+int cram_test_young(struct folio *folio)
 {
 	bool young = false;
 	struct rmap_walk_control rwc = {
@@ -125,47 +142,127 @@ static bool cram_was_read(struct folio *folio)
 		.arg = &young,
 	};
 
-	/* Locked by somebody: in use */
 	if (!folio_trylock(folio))
-		return true;
+		return -EAGAIN;
 	rmap_walk(folio, &rwc);
+	/* As folio_referenced() does: idle page tracking has its own account */
+	if (young)
+		folio_clear_idle(folio);
+	young |= folio_test_clear_young(folio);
 	folio_unlock(folio);
 	return young;
 }
 
-/*
- * Nothing but the swap cache has the folio? Whoever gives up the last entry of
- * one that is locked or being written at that moment leaves it there.
- */
-static bool cram_drop_unused(struct folio *folio)
+/* Since the hand of the clock came by, or hot.c, which leaves a note */
+static bool cram_was_read(struct folio *folio)
 {
-	bool dropped;
+	int young = cram_test_young(folio);
+
+	/* Locked by somebody: in use */
+	if (young < 0)
+		return true;
+	return folio_test_clear_referenced(folio) || young;
+}
+
+/* Are there pages of it that nobody maps? */
+static bool cram_used_in_part(struct folio *folio)
+{
+	return folio_test_large(folio) && !folio_entire_mapcount(folio) &&
+	       folio_mapcount(folio) < folio_nr_pages(folio);
+}
+
+/*
+ * Nothing but the swap cache has the folio, or some pages of it? Whoever gives up
+ * the last entry of one that is locked or being written at that moment leaves it
+ * there, and those in the swap cache are on no list of what is to be split.
+ */
+static void cram_drop_unused(struct folio *folio)
+{
+	if (!folio_trylock(folio))
+		return;
+	if (folio_free_swap(folio) && cram_used_in_part(folio) && split_folio(folio))
+		deferred_split_folio(folio, true);
+	folio_unlock(folio);
+}
+
+/* Is this for eviction to free, after it was written to swap? */
+static bool cram_reapable(struct folio *folio)
+{
+	if (!folio_test_swapcache(folio))
+		return false;
+	if (!folio_mapped(folio) || cram_used_in_part(folio))
+		cram_drop_unused(folio);
+	return folio_test_swapcache(folio) && !folio_mapped(folio);
+}
+
+/* Of a large folio, just these pages; the one that is referenced is its own then */
+static bool cram_cut(struct folio *folio)
+{
+	bool cut;
 
 	if (!folio_trylock(folio))
 		return false;
-	dropped = folio_free_swap(folio);
+	cut = !split_folio(folio);
 	folio_unlock(folio);
-	return dropped;
+	return cut;
 }
 
-/* Take the folio of a slot off its LRU list, onto @list */
-static bool cram_isolate(struct cram_node *cn, unsigned long pfn, u32 slot,
-			 const struct cram_eviction *e, struct list_head *list)
+/**
+ * cram_get_folio - the folio of a page that a scanner has come by
+ * @cn: the node
+ * @pfn: the page
+ * @slot: what its slot said
+ *
+ * Return: the folio, referenced, or %NULL when the slot has changed.
+ */
+struct folio *cram_get_folio(struct cram_node *cn, unsigned long pfn, u32 slot)
 {
-	struct folio *folio = page_folio(pfn_to_page(pfn));
+	struct folio *folio;
+
+	/*
+	 * Before the page is touched: who asks a second later may come after memory
+	 * hotplug. Slots are never taken away.
+	 */
+	if (READ_ONCE(*cram_slot(cn, pfn)) != slot)
+		return NULL;
+	folio = page_folio(pfn_to_page(pfn));
+	if (!folio_try_get(folio))
+		return NULL;
+	if (READ_ONCE(*cram_slot(cn, pfn)) == slot && folio == page_folio(pfn_to_page(pfn)))
+		return folio;
+	folio_put(folio);
+	return NULL;
+}
+
+/*
+ * Take the folio of a slot off its LRU list, onto @list, with all its pages. When
+ * it is about who gives how much, not more than @wanted. Says in @pages how many
+ * slots from this on are the folio's.
+ */
+static bool cram_isolate(struct cram_node *cn, unsigned long pfn, u32 slot,
+			 const struct cram_eviction *e, unsigned long wanted,
+			 struct list_head *list, unsigned long *pages)
+{
+	struct folio *folio = cram_get_folio(cn, pfn, slot);
 	bool isolated = false;
 
-	if (!folio_try_get(folio))
+	*pages = 1;
+	if (!folio)
 		return false;
-	if (READ_ONCE(*cram_slot(cn, pfn)) != slot)
-		goto put;
+	*pages = folio_pfn(folio) + folio_nr_pages(folio) - pfn;
 	if (e->cold && cram_was_read(folio))
 		goto put;
+	if (e->fair && *pages > wanted) {
+		if (!cram_cut(folio))
+			goto put;
+		*pages = 1;
+		if (folio_pfn(folio) != pfn)
+			goto put;
+	}
 	/* What writes it to swap does not expect poison in it */
 	if (e->step == CRAM_TO_SWAP && !cram_readable(folio))
 		goto put;
-	if (e->step == CRAM_REAP && (!folio_test_swapcache(folio) || folio_mapped(folio) ||
-				     cram_drop_unused(folio)))
+	if (e->step == CRAM_REAP && !cram_reapable(folio))
 		goto put;
 
 	if (e->step == CRAM_TO_DRAM) {
@@ -179,23 +276,21 @@ put:
 	return isolated;
 }
 
-/*
- * For migrate_pages(): a page of ordinary memory that is charged already. Other
- * folios of the batch are locked and unmapped meanwhile, so this must not
- * reclaim; cram_evict_batch() makes room when it comes back empty-handed.
+/**
+ * cram_charge_target - the memory charge of a page that comes back
+ * @dst: new, nobody's
+ * @src: what is to be copied there
+ * @gfp: how far to go for it
+ *
+ * mem_cgroup_migrate() finds the charge there and makes no other.
+ *
+ * Return: @dst, or %NULL with @dst freed.
  */
-static struct folio *cram_promote_target(struct folio *src, unsigned long private)
+struct folio *cram_charge_target(struct folio *dst, struct folio *src, gfp_t gfp)
 {
-	const gfp_t gfp = (GFP_HIGHUSER_MOVABLE & ~__GFP_RECLAIM) | __GFP_NOWARN;
-	struct mem_cgroup *memcg, *old_memcg;
-	struct folio *dst;
+	struct mem_cgroup *memcg = get_mem_cgroup_from_folio(src), *old_memcg;
 	int err;
 
-	dst = folio_alloc(gfp, 0);
-	if (!dst)
-		return NULL;
-
-	memcg = get_mem_cgroup_from_folio(src);
 	old_memcg = set_active_memcg(memcg);
 	err = mem_cgroup_charge(dst, NULL, gfp);
 	set_active_memcg(old_memcg);
@@ -206,6 +301,20 @@ static struct folio *cram_promote_target(struct folio *src, unsigned long privat
 		return NULL;
 	}
 	return dst;
+}
+
+/*
+ * For migrate_pages(): a folio of ordinary memory that is charged already. Other
+ * folios of the batch are locked and unmapped meanwhile, so this must not
+ * reclaim; cram_evict_batch() makes room when it comes back empty-handed. A large
+ * folio for which there is no room is split, and comes again page by page.
+ */
+static struct folio *cram_promote_target(struct folio *src, unsigned long private)
+{
+	const gfp_t gfp = (GFP_HIGHUSER_MOVABLE & ~__GFP_RECLAIM) | __GFP_NOWARN;
+	struct folio *dst = folio_alloc(gfp, folio_order(src));
+
+	return dst ? cram_charge_target(dst, src, gfp) : NULL;
 }
 
 static unsigned long cram_move(struct list_head *list, enum cram_evict_step step)
@@ -242,7 +351,12 @@ static void cram_count_eviction(u32 owner_id, const struct cram_eviction *e,
 	cram_cgroup_event(cg, CRAM_EVENT_EVICT);
 }
 
-/* One batch of pages, all of the same owner, of the next @slots from the cursor on */
+/*
+ * One batch of pages, all of the same owner, of the next @slots from the cursor
+ * on. More than @nr when the last of them belong to a large folio: it goes whole,
+ * unless this is about fair shares. Then what counts is what was begun, as it would
+ * be asked for again before it has been written.
+ */
 static unsigned long cram_evict_batch(struct cram_node *cn,
 				      const struct cram_eviction *e,
 				      unsigned long nr, unsigned long *slots)
@@ -257,7 +371,7 @@ static unsigned long cram_evict_batch(struct cram_node *cn,
 	while (isolated < nr && *slots) {
 		unsigned long i = *cursor;
 		u32 slot = READ_ONCE(cn->slots[i]);
-		unsigned long wanted;
+		unsigned long wanted, pages = 1;
 
 		rcu_read_lock();
 		wanted = cram_slot_wanted(slot, e);
@@ -267,11 +381,16 @@ static unsigned long cram_evict_batch(struct cram_node *cn,
 			if (owner_id && owner_id != cram_slot_owner(slot))
 				break;
 			nr = min(nr, wanted);
+			/* Its pages may be the parent's by now, whose share is smaller */
+			if (isolated >= nr)
+				break;
 			owner_id = cram_slot_owner(slot);
-			isolated += cram_isolate(cn, cn->start_pfn + i, slot, e, &list);
+			if (cram_isolate(cn, cn->start_pfn + i, slot, e, nr - isolated,
+					 &list, &pages))
+				isolated += pages;
 		}
-		(*slots)--;
-		*cursor = i + 1 < cn->nr_slots ? i + 1 : 0;
+		*slots -= min(*slots, pages);
+		*cursor = i + pages < cn->nr_slots ? i + pages : 0;
 	}
 	if (!isolated)
 		return 0;
@@ -285,7 +404,18 @@ static unsigned long cram_evict_batch(struct cram_node *cn,
 	if (e->step == CRAM_TO_SWAP && moved < isolated)
 		WRITE_ONCE(cn->reap, true);
 	cram_count_eviction(owner_id, e, isolated, moved);
-	return moved;
+	return e->fair ? isolated : moved;
+}
+
+/* Others may have the mutex for a moment. Is the node still there after that? */
+static bool cram_let_others(struct cram_node *cn)
+{
+	int nid = cn->nid;
+
+	mutex_unlock(&cram_nodes_mutex);
+	if (cram_nodes_lock_request())
+		mutex_lock(&cram_nodes_mutex);
+	return cram_node_get(nid) == cn;
 }
 
 static unsigned long cram_scan_slots(struct cram_node *cn, const struct cram_eviction *e,
@@ -293,9 +423,13 @@ static unsigned long cram_scan_slots(struct cram_node *cn, const struct cram_evi
 {
 	unsigned long moved = 0;
 
-	while (moved < nr && slots) {
-		moved += cram_evict_batch(cn, e, nr - moved, &slots);
-		if (signal_pending(current))
+	/* What is lost must not come back as if it were not, see cram_start_over() */
+	while (moved < nr && slots && !READ_ONCE(cn->content_lost)) {
+		unsigned long slice = min(slots, CRAM_EVICT_SLICE), left = slice;
+
+		moved += cram_evict_batch(cn, e, nr - moved, &left);
+		slots -= slice - left;
+		if (signal_pending(current) || (e->root && !cram_let_others(cn)))
 			break;
 		cond_resched();
 	}
@@ -351,8 +485,10 @@ void cram_relieve(struct work_struct *work)
 	unsigned long nr;
 
 	/* One batch at a time, then another reading tells how far that went */
-	if (!wanted || !total_swap_pages || !mutex_trylock(&cram_nodes_mutex))
+	if (!wanted || !total_swap_pages)
 		return;
+	if (!cram_nodes_trylock())
+		goto again;
 	nr = clamp_t(u64, div_u64(wanted, cn->desc.cells_per_page), 1, CRAM_RELIEF_PAGES);
 	cram_cgroup_share_eviction(cn->nid, nr);
 	if (cram_evict_node(cn, &e, nr)) {
@@ -362,6 +498,7 @@ void cram_relieve(struct work_struct *work)
 		cram_evict_node(cn, &e, nr);
 	}
 	mutex_unlock(&cram_nodes_mutex);
+again:
 	cram_want_reading(cn);
 }
 
@@ -375,8 +512,9 @@ void cram_relieve(struct work_struct *work)
  * Walks the slots of the nodes once for swap, and once more for promotion if
  * that was not enough. Stops at a signal.
  *
- * Context: process, may sleep and reclaim; cram_nodes_mutex is held, @root is
- * referenced. Return: number of pages that left.
+ * Context: process, may sleep and reclaim; cram_nodes_mutex is held, and with a
+ * @root, which is referenced, given up now and then. Return: number of pages that
+ * left.
  */
 unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr,
 			 enum cram_evict_to to)
@@ -397,7 +535,8 @@ unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr,
 		for_each_node_mask(n, cram_nodes) {
 			if (moved >= nr || signal_pending(current))
 				return moved;
-			if (nid == NUMA_NO_NODE || nid == n)
+			if ((nid == NUMA_NO_NODE || nid == n) &&
+			    (!root || cram_cgroup_resident(root, n)))
 				moved += cram_evict_node(cram_node_get(n), &e,
 							 nr - moved);
 		}
@@ -418,11 +557,12 @@ unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr,
 unsigned long cram_evict_cgroup(struct cram_cgroup *cg, int nid, unsigned long nr,
 				enum cram_evict_to to)
 {
-	unsigned long moved = 0;
+	unsigned long moved;
 
-	if (!mutex_lock_interruptible(&cram_nodes_mutex)) {
-		moved = cram_evict(cg, nid, nr, to);
-		mutex_unlock(&cram_nodes_mutex);
-	}
+	/* The mutex is not for those who have nothing there */
+	if (!cram_cgroup_resident(cg, nid) || cram_nodes_lock_request())
+		return 0;
+	moved = cram_evict(cg, nid, nr, to);
+	mutex_unlock(&cram_nodes_mutex);
 	return moved;
 }

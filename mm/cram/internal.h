@@ -32,7 +32,8 @@
  *
  * Each transition is made by the one context that has the page at that moment,
  * so plain stores do; scanners read the slot, take a reference to the folio,
- * and read the slot again.
+ * and read the slot again. The pages of a large folio go through them together,
+ * and have one owner; WRITABLE they become only after it was split.
  *
  * Locks, outermost first: cram_nodes_mutex (registry; process context),
  * cram_node.state_mutex, cram_node.reading_mutex (one reading at a time, over
@@ -131,6 +132,9 @@ enum cram_node_state {
  * @spared: rounds in a row in which eviction found nothing but what is read
  * @reap: pages are being written to swap, cramd frees them
  * @reap_cursor: the slot where it looks next
+ * @promote_rate: bytes that may be promoted in a second because they are hot
+ * @hot_work: looks for such pages while that is not 0
+ * @heat: what it knows of them, see hot.c
  * @reading_mutex: held over the driver's read_capacity()
  * @reading_lock: for @reading, @done0 and @emptied0 together
  * @reading: the last answer
@@ -145,7 +149,7 @@ struct cram_node {
 	unsigned long start_pfn;
 	unsigned long nr_slots;
 	u32 *slots;
-	u16 *samples;
+	u32 *samples;
 	u64 page_max;
 	struct cram_node_desc desc;
 	char name[32];
@@ -188,6 +192,10 @@ struct cram_node {
 	bool reap;
 	unsigned long reap_cursor;
 
+	u64 promote_rate;
+	struct delayed_work hot_work;
+	struct cram_heat *heat;
+
 	struct mutex reading_mutex; /* over read_capacity() */
 	spinlock_t reading_lock; /* @reading, @done0, @emptied0 */
 	struct cram_reading reading;
@@ -202,6 +210,8 @@ extern bool cram_enabled;
 extern struct mutex cram_nodes_mutex;
 
 struct cram_node *cram_node_get(int nid);
+bool cram_nodes_trylock(void);
+int cram_nodes_lock_request(void);
 int cram_drain(struct cram_node *cn);
 void cram_reopen(struct cram_node *cn);
 
@@ -224,12 +234,12 @@ static inline u32 cram_slot_owner(u32 slot)
 struct cram_reading cram_last_reading(struct cram_node *cn, u64 *bound);
 int cram_take_reading(struct cram_node *cn);
 int cram_trust(struct cram_node *cn);
-bool cram_admit(struct cram_node *cn);
+bool cram_admit(struct cram_node *cn, unsigned long nr);
 bool cram_admit_zeroes(struct cram_node *cn);
-void cram_unadmit(struct cram_node *cn);
+void cram_unadmit(struct cram_node *cn, unsigned long nr);
 bool cram_has_room(struct cram_node *cn, unsigned long nr);
-void cram_write_back(struct cram_node *cn, unsigned long pfn);
-void cram_done(struct cram_node *cn);
+void cram_write_back(struct cram_node *cn, unsigned long pfn, unsigned long nr);
+void cram_done(struct cram_node *cn, unsigned long nr);
 void cram_want_reading(struct cram_node *cn);
 bool cram_reading_due(struct cram_node *cn);
 int cramd(void *data);
@@ -258,9 +268,9 @@ void cram_state_init(struct cram_node *cn);
 void cram_state_defaults(struct cram_node *cn);
 void cram_state_stop(struct cram_node *cn);
 
-void cram_slot_reserve(struct cram_node *cn, unsigned long pfn,
-		       struct cram_owner *owner);
-void cram_slot_freed(struct cram_node *cn, unsigned long pfn);
+void cram_slots_reserve(struct cram_node *cn, unsigned long pfn, unsigned long nr,
+			struct cram_owner *owner);
+void cram_slots_freed(struct cram_node *cn, unsigned long pfn, unsigned long nr);
 void cram_kill_residents(struct cram_node *cn);
 
 /* trim.c */
@@ -277,15 +287,27 @@ struct cram_owner *cram_owner_next(u32 *id, struct cram_cgroup *root);
 void cram_reading_ended(void);
 
 /* evict.c */
+int cram_test_young(struct folio *folio);
+struct folio *cram_get_folio(struct cram_node *cn, unsigned long pfn, u32 slot);
+struct folio *cram_charge_target(struct folio *dst, struct folio *src, gfp_t gfp);
 void cram_reap(struct cram_node *cn);
 void cram_relieve(struct work_struct *work);
 unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr,
 			 enum cram_evict_to to);
 
+/* hot.c */
+bool cram_promoting_hot(struct cram_node *cn);
+void cram_hot_forget(struct cram_node *cn, unsigned long pfn);
+void cram_hot_start(struct cram_node *cn);
+void cram_hot_set_rate(struct cram_node *cn, u64 rate);
+int cram_hot_alloc(struct cram_node *cn);
+void cram_hot_free(struct cram_node *cn);
+void cram_hot_stop(struct cram_node *cn);
+
 /* sample.c */
 int cram_compressors_alloc(void);
 int cram_samples_alloc(struct cram_node *cn);
-unsigned int cram_compressed_size(struct folio *folio);
+unsigned int cram_compressed_size(struct page *page);
 void cram_sample(struct cram_node *cn, unsigned long pfn, struct folio *src,
 		 struct cram_cgroup *cg);
 void cram_end_sample(struct cram_node *cn, unsigned long pfn, u32 id);

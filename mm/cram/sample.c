@@ -15,7 +15,7 @@
  *
  * A cgroup or a node may refuse what does not compress (cram.page.max, page_max
  * of the node). Then every page that is offered is compressed, before it is
- * unmapped or split.
+ * unmapped; a large folio in which one does not fit is split.
  */
 #include <linux/local_lock.h>
 #include <linux/lz4.h>
@@ -73,7 +73,7 @@ int cram_compressors_alloc(void)
 
 /**
  * cram_compressed_size - what a page would take if the device used LZ4
- * @folio: of one page, its content may change at the same time
+ * @page: its content may change at the same time
  *
  * Reads a copy, in a way that survives poison; a page that cannot be read
  * counts as one that does not compress, whoever copies it finds out again.
@@ -81,21 +81,21 @@ int cram_compressors_alloc(void)
  * Context: task, also in an RCU read section, while there is a node.
  * Return: bytes, 1 to PAGE_SIZE.
  */
-unsigned int cram_compressed_size(struct folio *folio)
+unsigned int cram_compressed_size(struct page *page)
 {
 	struct cram_compressor *c;
 	int size = 0;
 
 	local_lock(&cram_compressors.lock);
 	c = this_cpu_read(cram_compressors.c);
-	if (!copy_mc_to_kernel(c->page, folio_address(folio), PAGE_SIZE))
+	if (!copy_mc_to_kernel(c->page, page_address(page), PAGE_SIZE))
 		size = LZ4_compress_default(c->page, c->compressed, PAGE_SIZE,
 					    sizeof(c->compressed), c->work);
 	local_unlock(&cram_compressors.lock);
 	return size > 0 ? size : PAGE_SIZE;
 }
 
-static u16 *cram_sample_of(struct cram_node *cn, unsigned long pfn)
+static u32 *cram_sample_of(struct cram_node *cn, unsigned long pfn)
 {
 	unsigned long i = pfn - cn->start_pfn;
 
@@ -116,7 +116,7 @@ int cram_samples_alloc(struct cram_node *cn)
 }
 
 /**
- * cram_sample - a page is going to be copied to the node
+ * cram_sample - a folio is going to be copied to the node
  * @cn: the node
  * @pfn: to where, reserved
  * @src: from where
@@ -127,12 +127,16 @@ int cram_samples_alloc(struct cram_node *cn)
 void cram_sample(struct cram_node *cn, unsigned long pfn, struct folio *src,
 		 struct cram_cgroup *cg)
 {
-	u16 *sample = cram_sample_of(cn, pfn);
+	long i;
 
-	if (!sample)
-		return;
-	WRITE_ONCE(*sample, cram_compressed_size(src));
-	cram_cgroup_sample(cg, 1, *sample);
+	for (i = 0; i < folio_nr_pages(src); i++) {
+		u32 *sample = cram_sample_of(cn, pfn + i);
+
+		if (!sample)
+			continue;
+		WRITE_ONCE(*sample, cram_compressed_size(folio_page(src, i)));
+		cram_cgroup_sample(cg, 1, *sample);
+	}
 }
 
 /**
@@ -145,9 +149,9 @@ void cram_sample(struct cram_node *cn, unsigned long pfn, struct folio *src,
  */
 void cram_end_sample(struct cram_node *cn, unsigned long pfn, u32 id)
 {
-	u16 *sample = cram_sample_of(cn, pfn);
+	u32 *sample = cram_sample_of(cn, pfn);
 	struct cram_owner *owner;
-	u16 size;
+	u32 size;
 
 	if (!sample || !*sample)
 		return;
@@ -169,7 +173,7 @@ void cram_end_sample(struct cram_node *cn, unsigned long pfn, u32 id)
  */
 unsigned int cram_sampled_size(struct cram_node *cn, unsigned long pfn)
 {
-	u16 *sample = cram_sample_of(cn, pfn);
+	u32 *sample = cram_sample_of(cn, pfn);
 
 	return sample ? READ_ONCE(*sample) : 0;
 }

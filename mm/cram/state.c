@@ -125,11 +125,14 @@ enum cram_node_state cram_state_of(struct cram_node *cn, const struct cram_readi
  */
 static u64 cram_cells_returning(struct cram_node *cn, u64 used)
 {
-	unsigned long returning = atomic_long_read(&cn->freed) +
-				  READ_ONCE(cn->emptied) - READ_ONCE(cn->emptied0);
-	unsigned long pages = returning + atomic_long_read(&cn->resident);
+	long returning = atomic_long_read(&cn->freed) +
+			 READ_ONCE(cn->emptied) - READ_ONCE(cn->emptied0);
+	long resident = atomic_long_read(&cn->resident);
 
-	return pages ? mul_u64_u64_div_u64(used, returning, pages) : 0;
+	/* Three numbers that do not stand still: a trim may come in between */
+	if (returning <= 0)
+		return 0;
+	return mul_u64_u64_div_u64(used, returning, returning + max(resident, 0L));
 }
 
 /**

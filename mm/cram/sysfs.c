@@ -88,8 +88,8 @@ static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
 
 /*
  * "offline" drains the node, or fails with everything as it was; "open" lets
- * pages in again, and believes a device that was caught lying. The mutex is only tried, because an unregistration holds it
- * and waits for this file to be closed.
+ * pages in again, and believes a device that was caught lying. The mutex is only
+ * tried, because an unregistration holds it and waits for this file to be closed.
  */
 static ssize_t state_store(struct kobject *kobj, struct kobj_attribute *attr,
 			   const char *buf, size_t count)
@@ -100,7 +100,7 @@ static ssize_t state_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 	if (!offline && !sysfs_streq(buf, "open"))
 		return -EINVAL;
-	if (!mutex_trylock(&cram_nodes_mutex)) {
+	if (!cram_nodes_trylock()) {
 		msleep(20);
 		return restart_syscall();
 	}
@@ -190,7 +190,7 @@ static ssize_t reserve_bytes_store(struct kobject *kobj,
 				   const char *buf, size_t count)
 {
 	struct cram_node *cn = kobj_cram_node(kobj);
-	u64 bytes;
+	u64 bytes, was = READ_ONCE(cn->reserve);
 	int err;
 
 	err = kstrtou64(buf, 10, &bytes);
@@ -201,8 +201,10 @@ static ssize_t reserve_bytes_store(struct kobject *kobj,
 	WRITE_ONCE(cn->reserve, bytes);
 	/* In force with the reading that is taken now, or not at all */
 	err = cram_take_reading(cn);
-	if (err)
+	if (err) {
+		WRITE_ONCE(cn->reserve, was);
 		return err;
+	}
 	cram_update_state(cn);
 	return count;
 }
@@ -260,22 +262,21 @@ static ssize_t writable_budget_store(struct kobject *kobj,
 	int err;
 
 	if (!sysfs_streq(buf, "auto")) {
-		u64 bytes, bound;
+		u64 bytes;
 
 		err = kstrtou64(buf, 10, &bytes);
 		if (err)
 			return err;
 		budget = min_t(u64, bytes >> PAGE_SHIFT, ULONG_MAX - 1);
-		cram_last_reading(cn, &bound);
-		override = budget > atomic_long_read(&cn->writable) +
-				    div_u64(bound, cn->desc.cells_per_page);
+		/* Not by what is proven now: the same number is to mean the same again */
+		override = budget > div_u64(cram_physical(cn), cn->desc.cells_per_page);
 	}
 	scoped_guard(mutex, &cn->state_mutex) {
 		WRITE_ONCE(cn->writable_budget, budget);
 		WRITE_ONCE(cn->writable_override, override);
 	}
 	if (override)
-		pr_warn("cram: node %d (%s): writable_budget is more than its cells are proven to hold\n",
+		pr_warn("cram: node %d (%s): writable_budget is more than its cells can ever hold\n",
 			cn->nid, cn->desc.name);
 	cram_check_budget(cn);
 	return count;
@@ -317,6 +318,29 @@ static ssize_t critical_bytes_store(struct kobject *kobj,
 
 static struct kobj_attribute critical_bytes_attr = __ATTR_RW(critical_bytes);
 
+static ssize_t promote_hot_bytes_per_sec_show(struct kobject *kobj,
+					      struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", READ_ONCE(kobj_cram_node(kobj)->promote_rate));
+}
+
+static ssize_t promote_hot_bytes_per_sec_store(struct kobject *kobj,
+					       struct kobj_attribute *attr,
+					       const char *buf, size_t count)
+{
+	u64 rate;
+	int err;
+
+	err = kstrtou64(buf, 10, &rate);
+	if (err)
+		return err;
+	cram_hot_set_rate(kobj_cram_node(kobj), rate);
+	return count;
+}
+
+static struct kobj_attribute promote_hot_bytes_per_sec_attr =
+	__ATTR_RW(promote_hot_bytes_per_sec);
+
 static struct attribute *cram_node_attrs[] = {
 	&state_attr.attr,
 	&logical_bytes_attr.attr,
@@ -332,6 +356,7 @@ static struct attribute *cram_node_attrs[] = {
 	&low_bytes_attr.attr,
 	&critical_bytes_attr.attr,
 	&lease_ms_attr.attr,
+	&promote_hot_bytes_per_sec_attr.attr,
 	&over_capacity_attr.attr,
 	NULL
 };

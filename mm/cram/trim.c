@@ -106,7 +106,7 @@ static unsigned long cram_zero_range(struct cram_node *cn, const struct range *r
 		clear_page(addr);
 		arch_wb_cache_pmem(addr, PAGE_SIZE);
 		pmem_wmb();
-		cram_done(cn);
+		cram_done(cn, 1);
 		nr++;
 	}
 	return nr;

@@ -82,6 +82,21 @@ struct cram_walk {
 	unsigned long books;
 };
 
+static void cram_check_entry(struct cram_walk *w, unsigned long pfn, bool write)
+{
+	u32 slot = cram_slot_of(pfn);
+
+	w->mapped++;
+	if (write && !(slot & CRAM_WRITABLE)) {
+		w->writable++;
+		cram_violation("walker: writable", pfn, slot);
+	}
+	if (cram_slot_state(slot) != CRAM_RESIDENT) {
+		w->stray++;
+		cram_violation("walker: mapped without residency", pfn, slot);
+	}
+}
+
 static int cram_walk_pte(pte_t *ptep, unsigned long addr, unsigned long next,
 			 struct mm_walk *walk)
 {
@@ -95,33 +110,29 @@ static int cram_walk_pte(pte_t *ptep, unsigned long addr, unsigned long next,
 	if (!page || !page_is_cram(page))
 		return 0;
 
-	w->mapped++;
-	if (pte_write(pte) && !(cram_slot_of(pte_pfn(pte)) & CRAM_WRITABLE)) {
-		w->writable++;
-		cram_violation("walker: writable", pte_pfn(pte),
-			       cram_slot_of(pte_pfn(pte)));
-	}
-	if (cram_slot_state(cram_slot_of(pte_pfn(pte))) != CRAM_RESIDENT) {
-		w->stray++;
-		cram_violation("walker: mapped without residency", pte_pfn(pte),
-			       cram_slot_of(pte_pfn(pte)));
-	}
+	cram_check_entry(w, pte_pfn(pte), pte_write(pte));
 	return 0;
 }
 
-/* Only small pages are resident, and the walk must not split what is not */
+/* A huge page: the walk must not split it */
 static int cram_walk_pmd(pmd_t *pmdp, unsigned long addr, unsigned long next,
 			 struct mm_walk *walk)
 {
-	pmd_t pmd = pmdp_get_lockless(pmdp);
+	struct cram_walk *w = walk->private;
+	spinlock_t *ptl = pmd_trans_huge_lock(pmdp, walk->vma);
+	unsigned long pfn;
+	pmd_t pmd;
 
-	if (!pmd_present(pmd) || !pmd_leaf(pmd))
+	if (!ptl)
 		return 0;
 
 	walk->action = ACTION_CONTINUE;
-	if (pfn_valid(pmd_pfn(pmd)) && page_is_cram(pfn_to_page(pmd_pfn(pmd))))
-		cram_violation("walker: huge page", pmd_pfn(pmd),
-			       cram_slot_of(pmd_pfn(pmd)));
+	pmd = pmdp_get(pmdp);
+	pfn = pmd_pfn(pmd);
+	if (pmd_present(pmd) && pfn_valid(pfn) && page_is_cram(pfn_to_page(pfn)))
+		for (; pfn < pmd_pfn(pmd) + HPAGE_PMD_NR; pfn++)
+			cram_check_entry(w, pfn, pmd_write(pmd));
+	spin_unlock(ptl);
 	return 0;
 }
 

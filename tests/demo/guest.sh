@@ -435,7 +435,7 @@ nothing_unannounced() {
 	if [ -d "$sim" ]; then
 		echo 1 > $sim/patrol && is "$(number $sim/unannounced)" 0
 	else
-		dmesg > "$work/dmesg" && ! grep "cram: node .* is lost" "$work/dmesg"
+		dmesg > "$work/dmesg" && ! grep "cram: node .* is lost: .*; closed until" "$work/dmesg"
 	fi
 }
 never_full() {

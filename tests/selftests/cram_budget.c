@@ -520,6 +520,36 @@ static void node_lost(void)
 	CHECK(!munmap(p, N * PAGE));
 }
 
+/*
+ * A number that the device could hold is a limit, also when it was written while
+ * nothing was known.
+ */
+static void node_limited_while_lost(void)
+{
+	int64_t reserve = node_number("reserve_bytes");
+	char text[32], *p;
+
+	budget("max");
+	p = resident_pages(N, SEED);
+	CHECK_EQ(write_text(SIM "drop", "1"), 0);
+	CHECK(WAIT_FOR(SETTLES, state_is("lost")));
+	snprintf(text, sizeof(text), "%lu", N * PAGE);
+	CHECK_EQ(write_text(node_file("writable_budget"), text), 0);
+	CHECK_EQ(write_text(SIM "drop", "0"), 0);
+	CHECK(WAIT_FOR(SETTLES, state_is("open")));
+
+	/* No proven room, no upgrade */
+	snprintf(text, sizeof(text), "%lld", (long long)node_number("physical_bytes"));
+	CHECK_EQ(write_text(node_file("reserve_bytes"), text), 0);
+	rewrite_all(p, N);
+	CHECK_EQ(writable(), 0);
+	snprintf(text, sizeof(text), "%lld", (long long)reserve);
+	CHECK_EQ(write_text(node_file("reserve_bytes"), text), 0);
+	CHECK_EQ(write_text(node_file("writable_budget"), "auto"), 0);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK(!munmap(p, N * PAGE));
+}
+
 /* What is writable may yet fill the cells: it is not room for others. */
 static void covered_by_room(void)
 {
@@ -568,6 +598,7 @@ static const struct scenario scenarios[] = {
 	{ "to swap", swapped },
 	{ "a node has a budget, too", node_limited },
 	{ "lost or offline, a node has none", node_lost },
+	{ "a node is limited while it is lost", node_limited_while_lost },
 	{ "proven room covers what is writable", covered_by_room },
 };
 

@@ -169,6 +169,51 @@ static void node_silent(void)
 	CHECK(WAIT_FOR(SETTLES, state_is("open")));
 }
 
+static void locked_data(struct peer *up, void *arg)
+{
+	CHECK_EQ(write_text("/proc/self/oom_score_adj", "0"), 0);
+	CHECK_EQ(cg_enter(&victim_cg, getpid()), 0);
+	mlock(map_pages(COLD), COLD * PAGE);
+}
+
+/*
+ * The node is short of cells and is not, again and again: then it is worth to wait
+ * for it, and to try again, but not for ever. Locked pages are never demoted.
+ */
+static void node_short_now_and_then(void)
+{
+	int64_t low = node_number("low_bytes");
+	unsigned int round, turn;
+	char text[2][32], *p;
+	int status;
+
+	make_victim();
+	CHECK_EQ(cg_printf(&victim_cg, "memory.max", "%lu", MEMORY_MAX), 0);
+	/* With something on it there is less than all of it free */
+	fill_period = 512;
+	p = map_pages(256);
+	fill(p, 256, SEED);
+	demote(p, 256);
+	snprintf(text[0], sizeof(text[0]), "%lld", (long long)low);
+	snprintf(text[1], sizeof(text[1]), "%lld", (long long)node_number("physical_bytes"));
+
+	for (round = 0; round < 8; round++) {
+		struct peer peer = peer_start(locked_data, NULL);
+		double start = now();
+
+		for (turn = 1; waitpid(peer.pid, &status, WNOHANG) != peer.pid; turn++) {
+			CHECK(now() - start < IN_TIME, "not killed in round %u", round);
+			CHECK_EQ(write_text(node_file("low_bytes"), text[turn % 2]), 0);
+			nap_ms(30);
+		}
+		CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "status %#x", status);
+		CHECK_EQ(write_text(node_file("low_bytes"), text[0]), 0);
+		CHECK(WAIT_FOR(SETTLES, state_is("open")));
+	}
+	CHECK_EQ(cg_key(&victim_cg, "memory.events", "oom_kill"), 8);
+	CHECK(!munmap(p, 256 * PAGE));
+}
+
 /*
  * Who maps much of the node and little of ordinary memory is not the one to be
  * killed: it would free nothing.
@@ -226,6 +271,8 @@ static const struct scenario scenarios[] = {
 	{ "at cram.max it is killed in time", limit_hit },
 	{ "with a full node it is killed in time", node_full_from_another },
 	{ "with a silent node it is killed in time", node_silent },
+	{ "with a node that is short now and then it is killed in time",
+	  node_short_now_and_then },
 	{ "pages on the node do not make a process the one to kill", resident_pages_do_not_count },
 };
 

@@ -378,7 +378,111 @@ static void admission(void)
 	CHECK(WAIT_FOR(SETTLES, state_is("open")));
 }
 
+/* --- huge pages --------------------------------------------------------------- */
+
+#define HUGE_SPLITS	"/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/stats/cram_split"
+
+static char *for_a_huge_page(void)
+{
+	char *p = map_huge_area(HUGE);
+
+	CHECK(!madvise(p, HUGE * PAGE, MADV_HUGEPAGE), "%m");
+	return p;
+}
+
+static char *huge_page(bool is_resident)
+{
+	char *p = for_a_huge_page();
+
+	fill(p, HUGE, SEED);
+	if (read_kb("/proc/self/smaps", "AnonHugePages") < (int64_t)(HUGE * PAGE))
+		skip("no transparent huge page to be had");
+	if (is_resident) {
+		demote(p, HUGE);
+		measured();
+	}
+	return p;
+}
+
+static void clean_up_huge(char *p)
+{
+	hook_off(NULL);
+	CHECK(!munmap(p, HUGE * PAGE));
+	CHECK_EQ(write_text(node_file("state"), "open"), 0);
+}
+
+/* A write fault reuses all of it. */
+static void huge_wp(void)
+{
+	int64_t before = violations(), stores = unannounced_stores();
+	char *p = huge_page(true);
+
+	hook_off("huge_wp");
+	fill(p, HUGE, SEED + 1);
+	CHECK_EQ(count_resident(p, HUGE), HUGE);
+	noticed_since(before);
+	CHECK(unannounced_stores() - stores >= (int64_t)HUGE);
+	clean_up_huge(p);
+}
+
+static void huge_mprotect(void)
+{
+	int64_t before = violations();
+	char *p = huge_page(true);
+
+	hook_off("huge_mprotect");
+	protect(p, HUGE, PROT_READ);
+	protect(p, HUGE, PROT_READ | PROT_WRITE);
+	noticed_since(before);
+	clean_up_huge(p);
+}
+
+static void huge_migrate(void)
+{
+	int64_t before = violations();
+	char *p = huge_page(false);
+
+	hook_off("huge_migrate");
+	demote(p, HUGE);
+	noticed_since(before);
+	clean_up_huge(p);
+}
+
+static void huge_uffd_move(void)
+{
+	int fd = userfault(FEATURE_MOVE);
+	int64_t before = violations();
+	char *p = huge_page(true), *to = for_a_huge_page();
+	struct move move = { (uintptr_t)to, (uintptr_t)p, HUGE * PAGE };
+
+	userfault_register(fd, to, HUGE, UFFDIO_REGISTER_MODE_MISSING);
+	hook_off("huge_uffd_move");
+	CHECK(!ioctl(fd, IOCTL_MOVE, &move), "%m");
+	CHECK_EQ(count_resident(to, HUGE), HUGE);
+	noticed_since(before);
+	close(fd);
+	clean_up_huge(to);
+}
+
+/* What is written leaves a folio that is not split for it: its cells stay in use. */
+static void split(void)
+{
+	int64_t splits = read_number(HUGE_SPLITS);
+	char *p = huge_page(true);
+
+	hook_off("split");
+	rewrite(p);
+	CHECK_EQ(count_resident(p, HUGE), HUGE - 1);
+	CHECK_EQ(read_number(HUGE_SPLITS), splits);
+	clean_up_huge(p);
+}
+
 static const struct scenario scenarios[] = {
+	{ "control: hook huge_wp off", huge_wp, S_VIOLATES },
+	{ "control: hook huge_mprotect off", huge_mprotect, S_VIOLATES },
+	{ "control: hook huge_migrate off", huge_migrate, S_VIOLATES },
+	{ "control: hook huge_uffd_move off", huge_uffd_move, S_VIOLATES },
+	{ "control: hook split off", split },
 	{ "control: hook wp off", wp, S_VIOLATES },
 	{ "control: hook wp off, seen by the walker", wp_walker, S_VIOLATES },
 	{ "control: hook mprotect off", protection, S_VIOLATES },

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Everything at once. Processes with two threads each read, write, page out,
- * discard, unmap and fork memory whose content is known, while others create,
- * configure and remove the cgroups that they live in and move them about, and
- * one takes the node offline and back. What is done when is random; SEED=n in
- * the environment repeats the dice, not the races.
+ * discard, lazily free, protect, move, unmap and fork memory whose content is
+ * known, while KSM merges some of it, others create, configure and remove the
+ * cgroups that they live in and move them about, and some take the node offline
+ * and back, and the swap away. What is done when is random; SEED=n in the
+ * environment repeats the dice, not the races.
  *
  * The oracles: the content of every page, the ends that processes come to, the
  * errors that writes to files return, the walker while all this goes on, an
  * offline node that is empty, and the books when everything has been removed.
  * Each is made to fire once: see the controls at the end.
  *
- * With T=n in the environment a storm lasts that many times 10 s.
+ * With T=n in the environment a storm lasts that many times 10 s, and with WALK=n
+ * the walker rests for n seconds between its rounds instead of 3.
  */
-#include "util.h"
+#include "roads.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -22,6 +24,8 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/swap.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -62,20 +66,25 @@ static size_t below(struct dice *d, size_t n)
 
 enum deed {
 	/* of the workers */
-	READ, WRITE, PAGEOUT, DONTNEED, UNMAP, FORK,
+	READ, WRITE, PAGEOUT, DONTNEED, UNMAP, FORK, LAZYFREE, PROTECT, REMAP, WATCH,
+	MERGE, UNMERGE,
 	/* of the admins */
-	MAKE, REMOVE, VACATE, ENABLE, DISABLE, LOWER, RAISE, BUDGET, NODES,
-	MEMORY_MAX, RECLAIM, MOVE, KILL, LOOK,
-	/* of the operator */
-	OFFLINE, OPEN,
+	MAKE, REMOVE, VACATE, ENABLE, DISABLE, LOWER, RAISE, NODE_MAX, LOW, BUDGET, NODES,
+	MEMORY_MAX, RECLAIM, EVICT, MOVE, KILL, LOOK, HEAT,
+	/* of the operators */
+	OFFLINE, OPEN, SWAPOFF, SWAPON,
+	/* of the walker */
+	WALK,
 	NR_DEEDS,
 };
 
 static const char *const deed_names[NR_DEEDS] = {
-	"read", "write", "pageout", "dontneed", "unmap", "fork",
-	"make", "remove", "vacate", "enable", "disable", "lower", "raise", "budget", "nodes",
-	"memory.max", "reclaim", "move", "kill", "look",
-	"offline", "open",
+	"read", "write", "pageout", "dontneed", "unmap", "fork", "lazyfree", "protect", "remap",
+	"watch", "merge", "unmerge",
+	"make", "remove", "vacate", "enable", "disable", "lower", "raise", "node.max", "low",
+	"budget", "nodes", "memory.max", "reclaim", "evict", "move", "kill", "look", "heat",
+	"offline", "open", "swapoff", "swapon",
+	"walk",
 };
 
 enum sabotage { NONE, FLIP, LEAK, CRASH, REFUSED };
@@ -85,9 +94,11 @@ static struct shared {
 	_Atomic long damaged;		/* pages that are not what they should be */
 	_Atomic long surprises;		/* errors that nothing explains */
 	_Atomic long not_empty;		/* pages on an offline node */
+	_Atomic long violations;	/* that the walker has met */
 	_Atomic uint64_t lives;		/* workers ever started */
 	_Atomic int pids[WORKERS];
 	_Atomic bool stop;
+	bool swap;			/* there is some, which comes and goes */
 	enum sabotage sabotage;
 } *shared;
 
@@ -107,6 +118,9 @@ struct area {
 	char *pages;
 	/* Of each page's content; 0: never written, so all zeroes. */
 	uint32_t generation[AREA];
+	bool lazy[AREA];		/* or all zeroes, from some time on */
+	char *aside;			/* room for as much, to move pages to */
+	int watch;			/* a userfaultfd, or -1 */
 	uint32_t last;
 	uint64_t seed;
 	struct dice dice;
@@ -114,27 +128,37 @@ struct area {
 	bool flipped;
 };
 
+/* This generation is the same everywhere, for KSM. */
+#define TWIN	UINT32_MAX
+
 /* Content differs between areas, lives and generations: a mix-up is seen, too. */
 static uint64_t seed_of(const struct area *a, size_t i)
 {
-	return a->seed + a->generation[i];
+	return a->generation[i] == TWIN ? TWIN : a->seed + a->generation[i];
 }
 
-static bool all_zero(const char *p)
+static size_t index_of(const struct area *a, size_t i)
 {
-	return !*p && !memcmp(p, p + 1, PAGE - 1);
+	return a->generation[i] == TWIN ? 0 : i;
 }
 
 static void check_page(struct area *a, size_t i)
 {
 	const char *p = a->pages + i * PAGE;
 
-	if (a->generation[i] ? !page_differs(p, seed_of(a, i), i) : all_zero(p))
+	if (a->generation[i] ? !page_differs(p, seed_of(a, i), index_of(a, i)) : all_zero(p, 1))
 		return;
+	/* It may have gone while it was compared; then it is gone for good. */
+	if (a->lazy[i] && all_zero(p, 1)) {
+		a->generation[i] = 0;
+		a->lazy[i] = false;
+		return;
+	}
 	atomic_fetch_add(&shared->damaged, 1);
-	tap_note("seed %llu: page %zu at %p is damaged: generation %u, pagemap %#llx%s",
+	tap_note("seed %llu: page %zu at %p is damaged: generation %u, pagemap %#llx%s%s",
 		 (unsigned long long)storm_seed, i, p, a->generation[i],
-		 (unsigned long long)pagemap(p), is_resident(p) ? ", resident" : "");
+		 (unsigned long long)pagemap(p), is_resident(p) ? ", resident" : "",
+		 all_zero(p, 1) ? ", all zeroes" : "");
 	fflush(stdout);
 	_exit(TAP_EXIT_FAIL);
 }
@@ -149,15 +173,97 @@ static void check_area(struct area *a)
 			check_page(a, i);
 }
 
+static void write_generation(struct area *a, size_t i, uint32_t generation)
+{
+	a->generation[i] = generation;
+	a->lazy[i] = false;
+	fill_page(a->pages + i * PAGE, seed_of(a, i), index_of(a, i));
+}
+
 static void write_page(struct area *a, size_t i)
 {
-	a->generation[i] = ++a->last;
-	fill_page(a->pages + i * PAGE, seed_of(a, i), i);
+	write_generation(a, i, ++a->last);
 }
 
 static void forget(struct area *a, size_t from, size_t n)
 {
 	memset(a->generation + from, 0, n * sizeof(*a->generation));
+	memset(a->lazy + from, 0, n * sizeof(*a->lazy));
+}
+
+static void lazyfree(struct area *a, size_t from, size_t n)
+{
+	size_t i;
+
+	CHECK(!madvise(a->pages + from * PAGE, n * PAGE, MADV_FREE), "%m");
+	for (i = from; i < from + n; i++)
+		a->lazy[i] = a->generation[i];
+	did(LAZYFREE);
+}
+
+static void protect_some(struct area *a, size_t from, size_t n)
+{
+	static const int kinds[] = { PROT_READ, PROT_READ, PROT_NONE };
+	int kind = kinds[below(&a->dice, ARRAY_SIZE(kinds))];
+	char *p = a->pages + from * PAGE;
+
+	protect(p, n, kind);
+	if (below(&a->dice, 2))
+		CHECK(!madvise(p, n * PAGE, MADV_PAGEOUT), "%m");
+	if (kind == PROT_READ)
+		check_page(a, from);
+	protect(p, n, PROT_READ | PROT_WRITE);
+	did(PROTECT);
+}
+
+/* There and back; what is elsewhere is paged out, too. */
+static void remap(struct area *a, size_t from, size_t n)
+{
+	char *p = a->pages + from * PAGE;
+
+	/* Of these only one mapping at a time can be moved. */
+	if (a->watch >= 0)
+		return;
+	CHECK(mremap(p, n * PAGE, n * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, a->aside) == a->aside,
+	      "%m");
+	if (below(&a->dice, 2))
+		CHECK(!madvise(a->aside, n * PAGE, MADV_PAGEOUT), "%m");
+	CHECK(mremap(a->aside, n * PAGE, n * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p) == p, "%m");
+	check_page(a, from);
+	did(REMAP);
+}
+
+/* Write protection that ends with the next store. What was mapped anew has none. */
+static void watch(struct area *a, size_t from, size_t n)
+{
+	char *p = a->pages + from * PAGE;
+
+	if (a->watch < 0)
+		return;
+	if (!write_protect(a->watch, p, n, below(&a->dice, 4)))
+		did(WATCH);
+	else
+		CHECK(errno == ENOENT || errno == EAGAIN, "%m");
+}
+
+static void merge(struct area *a, size_t from, size_t n)
+{
+	char *p = a->pages + from * PAGE;
+	size_t i;
+
+	if (below(&a->dice, 3)) {
+		for (i = from; i < from + n; i++) {
+			check_page(a, i);
+			write_generation(a, i, TWIN);
+		}
+		CHECK(!madvise(p, n * PAGE, MADV_MERGEABLE), "%m");
+		did(MERGE);
+	} else if (!madvise(p, n * PAGE, MADV_UNMERGEABLE)) {
+		did(UNMERGE);
+	} else {
+		/* That takes memory. */
+		CHECK(errno == ENOMEM || errno == EAGAIN, "%m");
+	}
 }
 
 static void one_deed(struct area *a, bool may_fork);
@@ -207,7 +313,7 @@ static void one_deed(struct area *a, bool may_fork)
 	size_t n = 1 + below(&a->dice, MOST), from = below(&a->dice, AREA - n + 1), i;
 	char *p = a->pages + from * PAGE;
 
-	switch (below(&a->dice, 32)) {
+	switch (below(&a->dice, 42)) {
 	case 0 ... 8:
 		for (i = from; i < from + n; i++)
 			check_page(a, i);
@@ -236,6 +342,23 @@ static void one_deed(struct area *a, bool may_fork)
 		forget(a, from, n);
 		did(UNMAP);
 		break;
+	case 31 ... 32:
+		lazyfree(a, from, n);
+		break;
+	case 33 ... 34:
+		protect_some(a, from, n);
+		break;
+	case 35 ... 36:
+		remap(a, from, n);
+		break;
+	case 37 ... 38:
+		/* A child has no part in its parent's. */
+		if (may_fork)
+			watch(a, from, n);
+		break;
+	case 39 ... 40:
+		merge(a, from, n);
+		break;
 	default:
 		if (may_fork)
 			fork_off(a);
@@ -251,6 +374,19 @@ static void flip(struct area *a)
 		return;
 	a->pages[i * PAGE + below(&a->dice, PAGE)] ^= 1 << below(&a->dice, 8);
 	a->flipped = true;
+}
+
+/* One for all areas of a process, or none. */
+static int watched(char *p, size_t pages)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API, .features = FEATURE_WP_ASYNC | FEATURE_WP_UNPOPULATED,
+	};
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (fd >= 0 && !ioctl(fd, UFFDIO_API, &api))
+		userfault_register(fd, p, pages, UFFDIO_REGISTER_MODE_WP);
+	return fd;
 }
 
 static double dies_at;
@@ -305,6 +441,7 @@ static void worker(uint64_t life)
 	pthread_t threads[THREADS];
 	struct dice d = dice_of(life);
 	char *memory;
+	int watch = -1;
 	size_t i;
 
 	prctl(PR_SET_NAME, "storm-worker");
@@ -322,13 +459,17 @@ static void worker(uint64_t life)
 
 	/* One huge page for each, sometimes. Some of it compresses, some does not. */
 	fill_period = below(&d, 3) ? 64 : 512;
-	memory = map_pages((THREADS + 1) * AREA);
+	memory = map_pages((2 * THREADS + 1) * AREA);
 	memory = (char *)(((uintptr_t)memory + AREA * PAGE - 1) & ~(AREA * PAGE - 1));
 	if (!below(&d, 3))
 		madvise(memory, THREADS * AREA * PAGE, MADV_HUGEPAGE);
+	if (!below(&d, 3))
+		watch = watched(memory, THREADS * AREA);
 	dies_at = now() + 1 + below(&d, 6000) / 1000.0;
 	for (i = 0; i < THREADS; i++) {
 		areas[i].pages = memory + i * AREA * PAGE;
+		areas[i].aside = memory + (THREADS + i) * AREA * PAGE;
+		areas[i].watch = watch;
 		areas[i].seed = (life * THREADS + i) << 32;
 		areas[i].dice = dice_of(areas[i].seed);
 	}
@@ -402,7 +543,27 @@ static int raise_max(struct dice *d)
 	return set_max(d, AREA * (1 + below(d, 64)));
 }
 
-static int budget(struct dice *d)
+static int node_max(struct dice *d)
+{
+	struct cg cg = some_cg(d, 1, 3);
+	char text[64];
+
+	if (below(d, 2))
+		snprintf(text, sizeof(text), "N%d max", cram_node());
+	else
+		snprintf(text, sizeof(text), "N%d %lu", cram_node(), below(d, 2 * AREA) * PAGE);
+	return write_bytes(cg_file(&cg, "cram.node.max"), text, strlen(text),
+			   below(d, 4) ? 0 : O_NONBLOCK);
+}
+
+static int low(struct dice *d)
+{
+	struct cg cg = some_cg(d, 1, 3);
+
+	return cg_printf(&cg, "cram.low", "%lu", below(d, 2) * below(d, AREA) * PAGE);
+}
+
+static int set_budget(struct dice *d)
 {
 	static const char *const fixed[] = { "max", "inherit", "0", "max" };
 	struct cg cg = some_cg(d, 0, 3);
@@ -448,6 +609,16 @@ static int reclaim(struct dice *d)
 	return err == -EAGAIN ? 0 : err;
 }
 
+static int evict(struct dice *d)
+{
+	static const char *const to[] = { "", " to=dram", " to=swap" };
+	struct cg cg = some_cg(d, 1, 3);
+	int err = cg_printf(&cg, "cram.reclaim", "%lu%s", (1 + below(d, 64)) * PAGE,
+			    to[below(d, ARRAY_SIZE(to))]);
+
+	return err == -EAGAIN ? 0 : err;
+}
+
 static int move(struct dice *d)
 {
 	pid_t pid = atomic_load(&shared->pids[below(d, WORKERS)]);
@@ -478,6 +649,42 @@ static int look(struct dice *d)
 	return n < 0 ? n : 0;
 }
 
+/* Bit of /proc/kpageflags: mapped by somebody, and anonymous */
+#define IS_ANON	(1ULL << 12)
+
+/*
+ * Have the device say that some pages are hot: some in use, as most are not, and
+ * whatever else there is, and is not.
+ */
+static int heat(struct dice *d)
+{
+	int64_t first = read_number(SIM "start_pfn"), pages = read_number(SIM "nr_pages");
+	int64_t from = first + (int64_t)below(d, pages);
+	uint64_t flags[4096] = {};
+	char text[1200];
+	int len = 0, hot = 0, fd;
+	ssize_t n;
+	size_t i;
+
+	if (!exists(SIM "hot"))
+		return 0;
+	fd = open("/proc/kpageflags", O_RDONLY);
+	CHECK(fd >= 0, "%m");
+	n = pread(fd, flags, sizeof(flags), from * sizeof(*flags));
+	CHECK(n >= 0, "%m");
+	close(fd);
+	for (i = 0; i < ARRAY_SIZE(flags) && hot < 64; i++)
+		if (flags[i] & IS_ANON && from + (int64_t)i < first + pages && !below(d, 4)) {
+			len += snprintf(text + len, sizeof(text) - len, "%lld ",
+					(long long)from + (long long)i);
+			hot++;
+		}
+	for (i = 0; i < 8; i++)
+		len += snprintf(text + len, sizeof(text) - len, "%lld ",
+				(long long)first - 8 + (long long)below(d, pages + 16));
+	return write_text(SIM "hot", text);
+}
+
 /*
  * ENOENT and ENODEV: the cgroup or the file is not there, or goes while it is
  * written. What else may happen is said here; nothing else may.
@@ -495,14 +702,19 @@ static const struct {
 	{ DISABLE, disable, { EBUSY, ENOMEM }, 4 },
 	{ LOWER, lower, {}, 4 },
 	{ RAISE, raise_max, {}, 8 },
-	{ BUDGET, budget, {}, 8 },
+	{ NODE_MAX, node_max, {}, 4 },
+	{ LOW, low, {}, 4 },
+	{ BUDGET, set_budget, {}, 8 },
 	{ NODES, nodes, {}, 6 },
 	{ MEMORY_MAX, memory_max, {}, 6 },
 	{ RECLAIM, reclaim, {}, 12 },
+	{ EVICT, evict, {}, 4 },
 	{ MOVE, move, { EBUSY, ESRCH }, 12 },
 	/* Rarely: what is killed does not see that it is damaged. */
 	{ KILL, kill_some, {}, 1 },
 	{ LOOK, look, { EINVAL }, 8 },
+	/* Often: most pages are gone before the engine asks. */
+	{ HEAT, heat, { ENOSPC }, 24 },
 };
 
 static void surprise(const char *what, int err)
@@ -577,6 +789,52 @@ static void operator(uint64_t who)
 	_exit(0);
 }
 
+/* Takes the swap away, and gives it back. ENOMEM: there is no room for what is in it. */
+static void swapper(uint64_t who)
+{
+	struct dice d = dice_of(who);
+	double until;
+
+	prctl(PR_SET_NAME, "storm-swapper");
+	while (!stopped()) {
+		for (until = now() + 1 + below(&d, 3000) / 1000.0; now() < until && !stopped();)
+			nap_ms(10);
+		if (!shared->swap)
+			continue;
+		if (!swap_off())
+			did(SWAPOFF);
+		else if (errno != ENOMEM && errno != EINTR)
+			surprise("swapoff", -errno);
+		nap_ms(below(&d, 300));
+		if (swap_on(256))
+			did(SWAPON);
+		else
+			surprise("swapon", -errno);
+	}
+	fflush(stdout);
+	_exit(0);
+}
+
+/* Without a pause, or with one: it makes the others wait. */
+static void walker(uint64_t who)
+{
+	const char *rest = getenv("WALK");
+	double until, pause = rest ? atof(rest) : 3;
+	int64_t n;
+
+	prctl(PR_SET_NAME, "storm-walker");
+	while (!stopped()) {
+		n = run_walker();
+		if (n)
+			atomic_store(&shared->violations, n);
+		did(WALK);
+		for (until = now() + pause; now() < until && !stopped();)
+			nap_ms(10);
+	}
+	fflush(stdout);
+	_exit(0);
+}
+
 /* --- the storm -------------------------------------------------------------- */
 
 /* All that must be 0. */
@@ -587,6 +845,7 @@ struct findings {
 
 static const char *const page_counters[] = {
 	"cram_demote", "cram_promote_write", "cram_promote_reclaim", "cram_writeback",
+	"cram_promote_hot",
 };
 
 static int64_t counted_before[ARRAY_SIZE(page_counters)];
@@ -603,6 +862,8 @@ static bool covered(bool show)
 	size_t i;
 
 	for (i = 0; i < NR_DEEDS; i++) {
+		if ((i == SWAPOFF || i == SWAPON) && !shared->swap)
+			continue;
 		if (show && !atomic_load(&shared->done[i]))
 			tap_note("never: %s", deed_names[i]);
 		all &= atomic_load(&shared->done[i]) > 0;
@@ -615,6 +876,10 @@ static bool covered(bool show)
 	}
 	if (show && page_count(2) + page_count(3) <= 0)
 		tap_note("never: eviction");
+	/* Only the model device can be told what is hot. */
+	if (show && page_count(4) <= 0)
+		tap_note("never: %s", page_counters[4]);
+	all &= page_count(4) > 0 || !exists(SIM "hot");
 	return all && page_count(2) + page_count(3) > 0;
 }
 
@@ -670,6 +935,21 @@ static void read_books(struct findings *found, unsigned int seconds)
 	WAIT_FOR(seconds, books_at_zero(found));
 }
 
+static bool swap_is_on(void)
+{
+	return read_kb("/proc/meminfo", "SwapTotal") > 0;
+}
+
+/* The daemon; no page stays merged when it is stopped. */
+static void ksm(bool on)
+{
+	if (!exists(KSM "run"))
+		return;
+	write_text(KSM "sleep_millisecs", "20");
+	write_text(KSM "pages_to_scan", "100");
+	write_text(KSM "run", on ? "1" : "2");
+}
+
 static double storm_seconds(void)
 {
 	const char *t = getenv("T");
@@ -686,12 +966,13 @@ static struct findings storm(enum sabotage sabotage, double seconds, bool (*enou
 {
 	const char *given = getenv("SEED");
 	struct findings found = {};
-	double begin, looked;
+	double begin;
 	unsigned int killed = 0, i;
 	struct cg judge;
 	cpu_set_t all;
-	pid_t helpers[ADMINS + 1];
-	char line[700];
+	void (*const others[])(uint64_t who) = { operator, swapper, walker };
+	pid_t helpers[ADMINS + ARRAY_SIZE(others)];
+	char line[1000];
 	size_t len = 0;
 
 	storm_seed = given ? strtoull(given, NULL, 0) : (uint64_t)getpid() ^ (uint64_t)(now() * 1e6);
@@ -703,6 +984,7 @@ static struct findings storm(enum sabotage sabotage, double seconds, bool (*enou
 		      -1, 0);
 	CHECK(shared != MAP_FAILED, "%m");
 	shared->sabotage = sabotage;
+	shared->swap = swap_is_on();
 	for (i = 0; i < ARRAY_SIZE(page_counters); i++)
 		counted_before[i] += page_count(i);
 
@@ -713,10 +995,10 @@ static struct findings storm(enum sabotage sabotage, double seconds, bool (*enou
 	storm_cg = cg_make(cg_here.path, "storm");
 	CHECK_EQ(cg_write(&storm_cg, "cgroup.subtree_control", "+memory +cram"), 0);
 
-	begin = looked = now();
-	for (i = 0; i < ADMINS; i++)
-		helpers[i] = start(admin, 1 + i);
-	helpers[ADMINS] = start(operator, 1 + ADMINS);
+	ksm(true);
+	begin = now();
+	for (i = 0; i < ARRAY_SIZE(helpers); i++)
+		helpers[i] = start(i < ADMINS ? admin : others[i - ADMINS], 1 + i);
 	while (now() < begin + LONGEST * seconds && (now() < begin + seconds || !enough())) {
 		if (sabotage != NONE && enough())
 			break;
@@ -724,10 +1006,6 @@ static struct findings storm(enum sabotage sabotage, double seconds, bool (*enou
 			if (!atomic_load(&shared->pids[i]))
 				atomic_store(&shared->pids[i],
 					     start(worker, 100 + atomic_fetch_add(&shared->lives, 1)));
-		if (now() > looked + 3) {
-			found.violations += run_walker();
-			looked = now();
-		}
 		killed += reap(&found);
 		nap_ms(20);
 	}
@@ -737,12 +1015,16 @@ static struct findings storm(enum sabotage sabotage, double seconds, bool (*enou
 	if (!WAIT_FOR(PATIENCE, (killed += reap(&found), cg_key(&storm_cg, "cgroup.events",
 								  "populated") == 0)))
 		found.hung++;
-	for (i = 0; i <= ADMINS; i++)
+	for (i = 0; i < ARRAY_SIZE(helpers); i++)
 		if (!WAIT_FOR(PATIENCE, (killed += reap(&found), kill(helpers[i], 0))))
 			found.hung++;
 	if (cg_remove(&storm_cg))
 		found.hung++;
 	killed += reap(&found);
+	ksm(false);
+	if (shared->swap)
+		swap_on(256);
+	found.violations = shared->violations;
 	read_books(&found, sabotage == LEAK ? 2 : 10);
 	found.damaged = shared->damaged;
 	found.surprises = shared->surprises;
@@ -752,9 +1034,9 @@ static struct findings storm(enum sabotage sabotage, double seconds, bool (*enou
 		len += snprintf(line + len, sizeof(line) - len, " %s %ld", deed_names[i],
 				atomic_load(&shared->done[i]));
 	tap_note("done:%s; killed %u", line, killed);
-	tap_note("pages: %lld demoted, %lld promoted by write, %lld by eviction, %lld written back",
+	tap_note("pages: %lld demoted, %lld promoted by write, %lld by eviction, %lld written back, %lld hot",
 		 (long long)page_count(0), (long long)page_count(1), (long long)page_count(2),
-		 (long long)page_count(3));
+		 (long long)page_count(3), (long long)page_count(4));
 	return found;
 }
 
@@ -892,6 +1174,7 @@ int main(void)
 	size_t i;
 
 	setup();
+	CHECK_EQ(write_text(node_file(HOT_RATE), "67108864"), 0);
 	swap_off();
 	limit = LONGEST * storm_seconds() + 4 * PATIENCE;
 	run_scenarios(storms, ARRAY_SIZE(storms), "without swap", limit);

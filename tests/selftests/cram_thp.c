@@ -1,29 +1,469 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Huge pages: demoted, then written here and there. What was written leaves, and
- * nothing stays behind on the node but what is still mapped: no part of a huge
- * page keeps the rest of it from being freed.
+ * Large folios: demoted, evicted and promoted whole where there is room, and split
+ * when they are written here and there. What was written leaves, and nothing stays
+ * behind on the node but what is still mapped: no part of a huge page keeps the rest
+ * of it from being freed. No page of one becomes writable without consent.
  */
-#include "util.h"
+#include "roads.h"
 
-#include <sys/mman.h>
+#include <signal.h>
 
-#define HUGE	512UL		/* pages in a huge one */
 #define NR	64
 #define PAGES	(NR * HUGE)
+#define FEW	(8 * HUGE)
 #define SEED	3
 
-static char *huge_pages(void)
-{
-	char *p = map_pages(PAGES + HUGE);
+#define THP "/sys/kernel/mm/transparent_hugepage/"
 
-	p = (char *)(((uintptr_t)p + HUGE * PAGE - 1) & ~(HUGE * PAGE - 1));
-	CHECK(!madvise(p, PAGES * PAGE, MADV_HUGEPAGE), "%m");
-	fill(p, PAGES, SEED);
-	if (read_kb("/proc/self/smaps", "AnonHugePages") < (int64_t)(PAGES * PAGE))
+/*
+ * Of what should stay whole, some may not: somebody else holds one for a moment, or
+ * memory is in fragments.
+ */
+#define CHECK_MOST(a, b) \
+	do { \
+		long long most_ = (a); \
+		if (most_ < (long long)(b) * 3 / 4 || most_ > (long long)(b)) \
+			check_failed(__FILE__, __LINE__, #a " of " #b, \
+				     " %lld of %lld", most_, (long long)(b)); \
+	} while (0)
+
+static int64_t of_order(unsigned int kib, const char *stat)
+{
+	char path[120];
+
+	snprintf(path, sizeof(path), THP "hugepages-%ukB/stats/%s", kib, stat);
+	return read_number(path);
+}
+
+static int64_t mapped_huge(void)
+{
+	return read_kb("/proc/self/smaps", "AnonHugePages");
+}
+
+/* Aligned as a huge page, and to be made of large folios. */
+static char *for_huge_pages(size_t pages)
+{
+	char *p = map_huge_area(pages);
+
+	CHECK(!madvise(p, pages * PAGE, MADV_HUGEPAGE), "%m");
+	return p;
+}
+
+static char *some_huge_pages(size_t pages)
+{
+	char *p = for_huge_pages(pages);
+
+	fill(p, pages, SEED);
+	if (mapped_huge() < (int64_t)(pages * PAGE))
 		skip("no transparent huge pages to be had");
 	return p;
 }
+
+static char *huge_pages(void)
+{
+	return some_huge_pages(PAGES);
+}
+
+static char *resident_huge_pages(size_t pages)
+{
+	char *p = some_huge_pages(pages);
+
+	demote(p, pages);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), pages * PAGE);
+	CHECK_EQ(mapped_huge(), pages * PAGE);
+	return p;
+}
+
+/* One page of each huge one is written: it leaves, and the others stay. */
+static void write_one_of_each(char *p, size_t pages)
+{
+	size_t i;
+
+	for (i = 0; i < pages; i += HUGE)
+		fill_page(p + (i + 77) * PAGE, SEED, i + 77);
+	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") ==
+			   (int64_t)((pages - pages / HUGE) * PAGE)));
+	CHECK_EQ(count_resident(p, pages), pages - pages / HUGE);
+	CHECK_CONTENT(p, pages, SEED);
+	CHECK_EQ(run_walker(), 0);
+}
+
+/* --- whole ------------------------------------------------------------------ */
+
+static void demoted_whole(void)
+{
+	int64_t demoted = of_order(2048, "cram_demote"), split = of_order(2048, "split");
+	int64_t by_cram = of_order(2048, "cram_split");
+	char *p = resident_huge_pages(FEW);
+
+	CHECK_EQ(of_order(2048, "cram_demote"), demoted + FEW / HUGE);
+	CHECK_EQ(of_order(2048, "split"), split);
+	CHECK_EQ(stat_of("demote"), FEW);
+	CHECK_EQ(read_kb("/proc/self/smaps", "Cram"), FEW * PAGE);
+	CHECK_CONTENT(p, FEW, SEED);
+	CHECK_EQ(mapped_huge(), FEW * PAGE);
+	CHECK_EQ(run_walker(), 0);
+
+	write_one_of_each(p, FEW);
+	CHECK_MOST(of_order(2048, "cram_split") - by_cram, FEW / HUGE);
+	/* What was not written is still in pieces as large as can be. */
+	CHECK_MOST(of_order(1024, "nr_anon"), FEW / HUGE);
+	CHECK_EQ(stat_of("promote_write"), FEW / HUGE);
+	for (size_t i = 0; i < FEW; i++)
+		rewrite(p + i * PAGE);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+	CHECK_EQ(stat_of("promote_write"), FEW);
+	CHECK_CONTENT(p, FEW, SEED);
+}
+
+/* Nobody does that to have a page promoted whole. */
+static void compact(void)
+{
+	write_text("/proc/sys/vm/compact_memory", "1");
+}
+
+static void promoted_whole(void)
+{
+	int64_t promoted = of_order(2048, "cram_promote");
+	char *p = resident_huge_pages(FEW);
+
+	compact();
+	CHECK_EQ(cg_printf(&cg_here, "cram.reclaim", "%zu to=dram", FEW * PAGE), 0);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+	CHECK_MOST(of_order(2048, "cram_promote") - promoted, FEW / HUGE);
+	CHECK_MOST(mapped_huge() / PAGE, FEW);
+	CHECK_EQ(stat_of("promote_reclaim"), FEW);
+	CHECK_NEAR(cg_number(&cg_here, "memory.current"), FEW * PAGE, FEW * PAGE / 4);
+	fill(p, FEW, SEED + 1);
+	CHECK_CONTENT(p, FEW, SEED + 1);
+}
+
+static void drained(void)
+{
+	char *p = resident_huge_pages(FEW);
+
+	compact();
+	CHECK_EQ(write_text(node_file("state"), "offline"), 0);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+	CHECK_MOST(mapped_huge() / PAGE, FEW);
+	CHECK_CONTENT(p, FEW, SEED);
+	CHECK_EQ(write_text(node_file("state"), "open"), 0);
+	demote(p, FEW);
+}
+
+static void to_swap(void)
+{
+	char *p;
+
+	if (!swap_on(256))
+		skip("no zram for swap");
+	p = resident_huge_pages(FEW);
+	CHECK_EQ(cg_printf(&cg_here, "cram.reclaim", "%zu to=swap", FEW * PAGE), 0);
+	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") == 0));
+	CHECK_EQ(stat_of("writeback"), FEW);
+	CHECK_CONTENT(p, FEW, SEED);
+	CHECK_EQ(swap_off(), 0);
+}
+
+/* Sizes between a page and a huge one are mapped page by page. */
+static void sizes(void)
+{
+	static const unsigned int kib[] = { 16, 64, 512 };
+
+	for (size_t k = 0; k < ARRAY_SIZE(kib); k++) {
+		size_t nr = kib[k] / 4, n = FEW / nr;
+		int64_t demoted, promoted, split;
+		char file[100], *p;
+
+		snprintf(file, sizeof(file), THP "hugepages-%ukB/enabled", kib[k]);
+		CHECK_EQ(write_text(THP "hugepages-2048kB/enabled", "never"), 0);
+		CHECK_EQ(write_text(file, "madvise"), 0);
+		p = for_huge_pages(FEW);
+		fill(p, FEW, SEED);
+		CHECK_EQ(write_text(file, "never"), 0);
+		CHECK_EQ(write_text(THP "hugepages-2048kB/enabled", "inherit"), 0);
+		CHECK_EQ(of_order(kib[k], "nr_anon"), n);
+
+		demoted = of_order(kib[k], "cram_demote");
+		promoted = of_order(kib[k], "cram_promote");
+		split = of_order(kib[k], "cram_split");
+		demote(p, FEW);
+		CHECK_EQ(cg_number(&cg_here, "cram.current"), FEW * PAGE);
+		CHECK_MOST(of_order(kib[k], "cram_demote") - demoted, n);
+		/* They stay whole: it is not taken for unmapping that they were moved. */
+		nap_ms(500);
+		CHECK_MOST(of_order(kib[k], "nr_anon"), n);
+		CHECK_EQ(run_walker(), 0);
+
+		CHECK_EQ(cg_printf(&cg_here, "cram.reclaim", "%zu to=dram", FEW * PAGE), 0);
+		CHECK_MOST(of_order(kib[k], "cram_promote") - promoted, n);
+		CHECK_CONTENT(p, FEW, SEED);
+
+		demote(p, FEW);
+		for (size_t i = 0; i < FEW; i += nr)
+			rewrite(p + (i + 1) * PAGE);
+		CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") ==
+				   (int64_t)((FEW - n) * PAGE)));
+		CHECK_MOST(of_order(kib[k], "cram_split") - split, n);
+		CHECK_CONTENT(p, FEW, SEED);
+		CHECK_EQ(run_walker(), 0);
+		for (size_t i = 0; i < FEW; i++)
+			rewrite(p + i * PAGE);
+		CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+		unmap_pages(p, FEW);
+	}
+}
+
+/* --- not whole -------------------------------------------------------------- */
+
+/* One and a half of them fit: where there is no swap either, the second is split. */
+static void at_max(void)
+{
+	int64_t demoted = of_order(2048, "cram_demote");
+	char *p = some_huge_pages(2 * HUGE);
+
+	CHECK_EQ(cg_printf(&cg_here, "cram.max", "%zu", 3 * HUGE / 2 * PAGE), 0);
+	CHECK_EQ(try_demote(p, HUGE), HUGE);
+	pageout(p + HUGE * PAGE, HUGE);
+	CHECK(WAIT_FOR(SETTLES, (pageout(p + HUGE * PAGE, HUGE),
+				 cg_number(&cg_here, "cram.current") == 3 * HUGE / 2 * PAGE)));
+	CHECK_EQ(of_order(2048, "cram_demote"), demoted + 1);
+	CHECK(stat_of("refuse_max") >= (int64_t)HUGE);
+	CHECK_CONTENT(p, 2 * HUGE, SEED);
+	CHECK_EQ(run_walker(), 0);
+}
+
+/* No free pages of the node are next to each other: what is demoted then is split. */
+static void fragmented(void)
+{
+	size_t pages = node_number("logical_bytes") / PAGE, most, i;
+	int64_t demoted = of_order(2048, "cram_demote");
+	char *p = map_pages(pages), *q;
+
+	CHECK(!madvise(p, pages * PAGE, MADV_NOHUGEPAGE), "%m");
+	fill(p, pages, SEED);
+	pageout(p, pages);
+	most = try_demote(p, pages);
+	tap_note("%zu of %zu pages of the node taken", most, pages);
+	CHECK(most > pages * 3 / 4);
+	for (i = 0; i < pages; i += 2)
+		rewrite(p + i * PAGE);
+	q = some_huge_pages(FEW);
+	CHECK(WAIT_FOR(2 * SETTLES, try_demote(q, FEW) == FEW));
+	tap_note("%lld of %lu huge pages demoted whole",
+		 (long long)(of_order(2048, "cram_demote") - demoted), FEW / HUGE);
+	CHECK(of_order(2048, "cram_demote") < demoted + (int64_t)(FEW / HUGE));
+	CHECK_CONTENT(q, FEW, SEED);
+	CHECK_CONTENT(p, pages, SEED);
+	unmap_pages(p, pages);
+}
+
+/* A page in each that does not compress as it has to. */
+static void unfit_in_part(void)
+{
+	char *p = some_huge_pages(FEW);
+	size_t i;
+
+	fill_period = 512;
+	for (i = 0; i < FEW; i += HUGE)
+		fill_page(p + (i + 5) * PAGE, SEED, i + 5);
+	fill_period = 64;
+	CHECK_EQ(cg_write(&cg_here, "cram.page.max", "2048"), 0);
+	pageout(p, FEW);
+	CHECK(WAIT_FOR(SETTLES, (pageout(p, FEW), count_resident(p, FEW) == FEW - FEW / HUGE)));
+	CHECK(stat_of("refuse_content") >= (int64_t)(FEW / HUGE));
+	fill_period = 512;
+	for (i = 0; i < FEW; i += HUGE) {
+		CHECK(!is_resident(p + (i + 5) * PAGE));
+		CHECK(!page_differs(p + (i + 5) * PAGE, SEED, i + 5));
+	}
+	fill_period = 64;
+	for (i = 0; i < FEW; i++)
+		CHECK(i % HUGE == 5 || !page_differs(p + i * PAGE, SEED, i));
+	CHECK_EQ(cg_write(&cg_here, "cram.page.max", "max"), 0);
+}
+
+/* Who holds a page of it is in the way of splitting. What is copied all the same leaves
+ * a rest, which is split when it was let go.
+ */
+static void held(void)
+{
+	int64_t split = of_order(2048, "cram_split");
+	char *p = resident_huge_pages(FEW);
+	struct iovec iov = { p + 3 * PAGE, PAGE };
+	int fd[2];
+
+	CHECK(!pipe(fd), "%m");
+	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), PAGE);
+	for (size_t i = 8; i < 16; i++)
+		rewrite(p + i * PAGE);
+	CHECK_EQ(of_order(2048, "cram_split"), split);
+	CHECK_EQ(count_resident(p, HUGE), HUGE - 8);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), FEW * PAGE);
+	CHECK_CONTENT(p, FEW, SEED);
+	CHECK_EQ(run_walker(), 0);
+	close(fd[0]);
+	close(fd[1]);
+	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") == (int64_t)((FEW - 8) * PAGE)));
+	CHECK_CONTENT(p, FEW, SEED);
+}
+
+static void survive(int signal)
+{
+}
+
+static void broken(void)
+{
+	char *p = resident_huge_pages(FEW);
+	uint64_t pfn = pfn_of(p + 9 * PAGE);
+
+	/* The injection pretends that this process has just read it. */
+	signal(SIGBUS, survive);
+	if (madvise(p + 9 * PAGE, PAGE, MADV_HWPOISON))
+		skip("no MADV_HWPOISON (CONFIG_MEMORY_FAILURE)");
+	signal(SIGBUS, SIG_DFL);
+	CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cram.events", "poison") == 1));
+	CHECK_CONTENT(p, 9, SEED);
+	for (size_t i = 10; i < FEW; i++)
+		CHECK(!page_differs(p + i * PAGE, SEED, i));
+	CHECK_EQ(count_resident(p, 9) + count_resident(p + 10 * PAGE, FEW - 10), FEW - 1);
+	unmap_pages(p, FEW);
+	put_back_in_service(pfn);
+	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") == 0));
+}
+
+/* --- roads to a writable entry ------------------------------------------------ */
+
+static void upgraded(void)
+{
+	char *p = resident_huge_pages(FEW);
+
+	budget_pages(4);
+	for (size_t i = 0; i < FEW; i += HUGE)
+		fill_page(p + (i + 77) * PAGE, SEED, i + 77);
+	CHECK_EQ(writable(), 4 * PAGE);
+	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") ==
+			   (int64_t)((FEW - FEW / HUGE + 4) * PAGE)));
+	CHECK_EQ(stat_of("upgrade"), 4);
+	CHECK_EQ(run_walker(), 0);
+	budget_pages(0);
+	CHECK_EQ(writable(), 0);
+	CHECK_CONTENT(p, FEW, SEED);
+}
+
+static void mprotected(void)
+{
+	char *p = resident_huge_pages(FEW);
+
+	protect(p, FEW, PROT_READ);
+	protect(p, FEW, PROT_READ | PROT_WRITE);
+	CHECK_EQ(mapped_huge(), FEW * PAGE);
+	CHECK_EQ(run_walker(), 0);
+	write_one_of_each(p, FEW);
+}
+
+static void mremapped(void)
+{
+	char *p = resident_huge_pages(FEW), *to = for_huge_pages(FEW);
+
+	CHECK(mremap(p, FEW * PAGE, FEW * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to, "%m");
+	CHECK_EQ(mapped_huge(), FEW * PAGE);
+	CHECK_EQ(run_walker(), 0);
+	write_one_of_each(to, FEW);
+}
+
+static void write_protected(void)
+{
+	int fd = userfault(UFFD_FEATURE_PAGEFAULT_FLAG_WP);
+	char *p = resident_huge_pages(FEW);
+
+	userfault_register(fd, p, FEW, UFFDIO_REGISTER_MODE_WP);
+	CHECK_EQ(write_protect(fd, p, FEW, true), 0);
+	CHECK_EQ(write_protect(fd, p, FEW, false), 0);
+	CHECK_EQ(mapped_huge(), FEW * PAGE);
+	CHECK_EQ(run_walker(), 0);
+	write_one_of_each(p, FEW);
+	close(fd);
+}
+
+static void moved(void)
+{
+	int fd = userfault(FEATURE_MOVE);
+	char *p = resident_huge_pages(FEW), *to = for_huge_pages(FEW);
+	struct move move = { (uintptr_t)to, (uintptr_t)p, FEW * PAGE };
+
+	userfault_register(fd, to, FEW, UFFDIO_REGISTER_MODE_MISSING);
+	CHECK(!ioctl(fd, IOCTL_MOVE, &move), "%m");
+	CHECK_EQ(move.moved, FEW * PAGE);
+	CHECK_EQ(mapped_huge(), FEW * PAGE);
+	CHECK_EQ(count_resident(to, FEW), FEW);
+	CHECK_EQ(run_walker(), 0);
+	write_one_of_each(to, FEW);
+	close(fd);
+}
+
+/* A pin for reading has to unshare, of all things only the pages that it is of. */
+static void pinned(void)
+{
+	char *p = resident_huge_pages(FEW);
+	struct stall s = stall_begin(p + 16 * PAGE, false);
+
+	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") ==
+			   (int64_t)((FEW - PINNED) * PAGE)));
+	CHECK_EQ(run_walker(), 0);
+	stall_end(&s, SEED + 1);
+	CHECK_CONTENT(p, FEW, SEED);
+}
+
+/* --- many at once ----------------------------------------------------------- */
+
+#define WRITERS	4
+
+struct writer {
+	char *p;
+	unsigned int nr, rounds;
+};
+
+static void *write_some(void *arg)
+{
+	struct writer *w = arg;
+
+	for (unsigned int round = 0; round < w->rounds; round++)
+		for (size_t i = w->nr; i < FEW; i += WRITERS * 5)
+			fill_page(w->p + i * PAGE, SEED + round, i);
+	return NULL;
+}
+
+/* Threads write to pages of the same huge ones, which are demoted all the time. */
+static void written_by_many(void)
+{
+	unsigned int rounds = 20 * scale();
+	struct writer w[WRITERS];
+	pthread_t thread[WRITERS];
+	char *p = some_huge_pages(FEW);
+
+	for (unsigned int t = 0; t < WRITERS; t++) {
+		w[t] = (struct writer){ p, t, rounds };
+		CHECK(!pthread_create(&thread[t], NULL, write_some, &w[t]));
+	}
+	for (unsigned int i = 0; i < rounds; i++) {
+		pageout(p, FEW);
+		CHECK_EQ(violations(), 0);
+	}
+	for (unsigned int t = 0; t < WRITERS; t++)
+		pthread_join(thread[t], NULL);
+	for (size_t i = 0; i < FEW; i++) {
+		bool written = i % (WRITERS * 5) < WRITERS;
+
+		CHECK(!page_differs(p + i * PAGE, written ? SEED + rounds - 1 : SEED, i));
+	}
+	tap_note("%lld pages demoted, %lld written", (long long)stat_of("demote"),
+		 (long long)stat_of("promote_write"));
+	CHECK(stat_of("demote") > (int64_t)FEW);
+}
+
+/* --- written here and there -------------------------------------------------- */
 
 static void every_16th_written(void)
 {
@@ -118,6 +558,23 @@ static void forked(void)
 }
 
 static const struct scenario scenarios[] = {
+	{ "huge pages are demoted whole, and split when written", demoted_whole },
+	{ "promoted whole", promoted_whole },
+	{ "promoted whole when the node is drained", drained, S_GLOBAL },
+	{ "to swap", to_swap },
+	{ "folios of 16, 64 and 512 KiB", sizes, S_GLOBAL },
+	{ "room in cram.max for one and a half", at_max },
+	{ "a node in fragments", fragmented },
+	{ "one page of each is not to be demoted", unfit_in_part },
+	{ "a page is held, others are written", held },
+	{ "a page breaks", broken, S_GLOBAL },
+	{ "within a writable budget", upgraded },
+	{ "mprotect and back", mprotected },
+	{ "mremap", mremapped },
+	{ "userfaultfd write protection and back", write_protected },
+	{ "UFFDIO_MOVE", moved },
+	{ "pinned for reading", pinned },
+	{ "threads write while they are demoted", written_by_many },
 	{ "every 16th small page of 64 huge pages is written", every_16th_written },
 	{ "half of each huge page is unmapped", parts_unmapped },
 	{ "a quarter of each huge page is demoted", parts_demoted },

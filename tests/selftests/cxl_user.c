@@ -7,6 +7,7 @@
  *	pageout	ask for all pages to be demoted
  *	verify	is the content as it should be? "ok" or the first page that is not
  *	touch	read one byte of each page, without looking at it
+ *	last	of the last page only
  *	hold	keep references to 16 pages (in a pipe); "release" lets go
  *	churn	until the next word comes: write, read and page out at random
  *	quit
@@ -14,6 +15,8 @@
  * usage: cxl_user NAME CGROUP MIB [WORDS]	a page repeats after so many random
  *						words of 8 bytes (default 64; 512
  *						does not compress)
+ *
+ * With HUGE=1 in the environment, in huge pages.
  */
 #include "util.h"
 
@@ -125,7 +128,9 @@ int main(int argc, char **argv)
 	fd = open(in, O_RDWR);
 	CHECK(fd >= 0, "%s: %m", in);
 
-	mem = map_pages(nr_chunks * CHUNK);
+	mem = map_huge_area(nr_chunks * CHUNK);
+	if (getenv("HUGE"))
+		CHECK(!madvise(mem, nr_chunks * CHUNK * PAGE, MADV_HUGEPAGE), "%m");
 	for (i = 0; i < nr_chunks; i++)
 		fill(chunk_at(i), CHUNK, seed_of(i));
 	strcpy(word, "ready");
@@ -138,6 +143,8 @@ int main(int argc, char **argv)
 		else if (!strcmp(word, "touch"))
 			for (i = 0; i < nr_chunks * CHUNK; i++)
 				sink = mem[i * PAGE];
+		else if (!strcmp(word, "last"))
+			sink = mem[(nr_chunks * CHUNK - 1) * PAGE];
 		else if (!strcmp(word, "hold"))
 			hold();
 		else if (!strcmp(word, "release"))

@@ -132,6 +132,8 @@ int cram_node(void);
 int64_t node_number(const char *file);
 const char *node_file(const char *file);
 bool state_is(const char *want);
+/* Bytes of hot pages to promote in a second: 0 from setup() to teardown(). */
+#define HOT_RATE	"promote_hot_bytes_per_sec"
 
 /*
  * The model device's own view, in debugfs cram_sim/0/: it knows what was stored
@@ -152,6 +154,9 @@ void check_device(void);
 extern unsigned int fill_period;
 
 void *map_pages(size_t pages);
+/* Where huge pages would be mapped: it begins at a multiple of their size. */
+#define HUGE		512UL	/* pages in a huge one */
+char *map_huge_area(size_t pages);
 void unmap_pages(void *p, size_t pages);
 void fill(void *p, size_t pages, uint64_t seed);
 void fill_page(void *p, uint64_t seed, size_t index);
@@ -193,6 +198,8 @@ size_t try_demote(void *p, size_t pages);
  */
 void drain_lru(void);
 #define demote(p, pages) CHECK_EQ(try_demote(p, pages), pages)
+/* New ones, filled and demoted. */
+void *resident_pages(size_t pages, uint64_t seed);
 
 /* --- the kernel's own checks (CONFIG_CRAM_VERIFY) --------------------------- */
 

@@ -378,6 +378,13 @@ void *map_pages(size_t pages)
 	return p;
 }
 
+char *map_huge_area(size_t pages)
+{
+	uintptr_t p = (uintptr_t)map_pages(pages + HUGE);
+
+	return (char *)((p + HUGE * PAGE - 1) & ~(HUGE * PAGE - 1));
+}
+
 void unmap_pages(void *p, size_t pages)
 {
 	CHECK(!munmap(p, pages * PAGE));
@@ -606,6 +613,15 @@ size_t try_demote(void *p, size_t pages)
 	return resident;
 }
 
+void *resident_pages(size_t pages, uint64_t seed)
+{
+	void *p = map_pages(pages);
+
+	fill(p, pages, seed);
+	demote(p, pages);
+	return p;
+}
+
 /* --- the kernel's own checks ------------------------------------------------ */
 
 /* violations() when the scenario began, so that one bug fails one scenario. */
@@ -823,6 +839,9 @@ unsigned int scale(void)
 	return n > 0 ? n : 1;
 }
 
+/* What the node's administrator had there; some kernels have no such file. */
+static char rate_before[32];
+
 /* Controllers on the way down to the scenarios. */
 static bool enable_controllers(const struct cg *cg)
 {
@@ -844,6 +863,9 @@ void setup(void)
 		tap_skip_all("no cram controller: needs a kernel with CONFIG_CGROUP_CRAM");
 	if (cram_node() < 0)
 		tap_skip_all("no cram node: boot with cram_sim=512M");
+	/* Pages leave for what a test does, and not because it happens to read them. */
+	read_text(node_file(HOT_RATE), rate_before, sizeof(rate_before));
+	write_text(node_file(HOT_RATE), "0");
 	find_node_pfns();
 	parent_cg = cg_make(CGROOT, "cramtest");
 	CHECK(enable_controllers(&parent_cg), "no controllers in %s", parent_cg.path);
@@ -858,6 +880,7 @@ void teardown(void)
 	       WAIT_FOR(SETTLES, cg_key(&parent_cg, "memory.stat", "cram") == 0),
 	       "all books are at zero");
 	tap_ok(!cg_remove(&parent_cg), "the cgroups can be removed");
+	write_text(node_file(HOT_RATE), rate_before);
 }
 
 static void in_scenario(const struct scenario *s)

@@ -5,6 +5,7 @@
 # is used, and at last nothing is left behind.
 cd "$(dirname "$0")" || exit 1
 . ./lib-cxl.sh
+. ./lib-tap.sh
 . ./lib-cxl-test.sh
 
 : "${CYCLES:=20}"

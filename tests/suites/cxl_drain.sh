@@ -5,6 +5,7 @@
 # demote: done or EBUSY, and no byte differs.
 cd "$(dirname "$0")" || exit 1
 . ./lib-cxl.sh
+. ./lib-tap.sh
 . ./lib-cxl-test.sh
 
 : "${ROUNDS:=8}"

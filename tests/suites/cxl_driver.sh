@@ -7,6 +7,7 @@
 # region, interleaved.
 cd "$(dirname "$0")" || exit 1
 . ./lib-cxl.sh
+. ./lib-tap.sh
 . ./lib-cxl-test.sh
 
 : "${WAYS:=1}" "${CYCLES:=20}"

@@ -5,6 +5,7 @@
 # leaves nothing behind.
 cd "$(dirname "$0")" || exit 1
 . ./lib-cxl.sh
+. ./lib-tap.sh
 . ./lib-cxl-test.sh
 
 : "${GRAIN:=256}" "${WHY:=memory}"

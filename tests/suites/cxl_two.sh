@@ -5,6 +5,7 @@
 # are those of the other, and a cgroup can be kept to one.
 cd "$(dirname "$0")" || exit 1
 . ./lib-cxl.sh
+. ./lib-tap.sh
 . ./lib-cxl-test.sh
 
 attr() { cat "/sys/devices/system/node/node$1/cram/$2"; }

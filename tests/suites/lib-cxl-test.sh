@@ -1,48 +1,20 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# What the tests of the CXL driver share, sourced after lib-cxl.sh: checks as TAP,
-# and processes with memory (tests/selftests/cxl_user.c).
+# What the tests of the CXL driver share, sourced after lib-cxl.sh and lib-tap.sh:
+# processes with memory (tests/selftests/cxl_user.c), and what becomes of them.
 #
-#   check WORDS COMMAND...           one line of TAP
-#   within SECONDS COMMAND...        until it succeeds
 #   refused_with WORDS COMMAND...    it fails, and says so
 #   node_up                          a region of MEMDEV (mem0) becomes an open node:
 #                                    sets REGION, NODE, DEV, PCI and PORT
 #   user_start NAME CGROUP MIB [WORDS], user_ask NAME WORD, user_end NAME
-#   user_dead NAME, user_alive NAME
+#   user_alive NAME
 #
 # shellcheck shell=sh
 # shellcheck disable=SC2034
 
 DRIVER=/sys/bus/cxl/drivers/cxl_cram
 CGROOT=/sys/fs/cgroup
-
-n=0
-failed=0
-check() {
-	words=$1
-	shift
-	n=$((n + 1))
-	if "$@" > /tmp/out 2>&1; then
-		echo "ok $n - $words"
-	else
-		echo "not ok $n - $words"
-		sed 's/^/# /' /tmp/out
-		dmesg | tail -n 8 | sed 's/^/# dmesg: /'
-		failed=1
-	fi
-}
-
-within() {
-	tries=$(($1 * 10))
-	shift
-	while ! "$@"; do
-		tries=$((tries - 1))
-		[ $tries -gt 0 ] || return 1
-		sleep 0.1
-	done
-}
 
 refused_with() {
 	why=$1
@@ -124,9 +96,9 @@ user_end() {
 	user_say "$1" quit
 	wait "$(cat "/tmp/$1.pid")"
 }
-# Killed by SIGBUS when it touches its memory
-user_dies() {
-	user_ask "$1" touch
+# Killed by SIGBUS when it touches its memory, or does WORD
+user_dies() { # NAME [WORD]
+	user_ask "$1" "${2-touch}"
 	! user_alive "$1" || return 1
 	wait "$(cat "/tmp/$1.pid")" 2>/dev/null
 	status=$?
@@ -157,3 +129,18 @@ books_zero() { # CGROUP...
 		awk '$1 == "Cram:" { print; if ($2) exit 1 }' /proc/meminfo
 }
 recovery_lines() { dmesg | grep -c "recovery action for"; }
+
+# --- a device that has gone, or lost its content ------------------------------
+
+others_live() { user_alive other && user_verify other; }
+# One line for each page would fill the log.
+few_lines() { # PAGES
+	echo "$(recovery_lines) lines for $1 pages"
+	[ "$(recovery_lines)" -lt 100 ]
+}
+nothing_poisoned() { awk '$1 == "HardwareCorrupted:" { print; if ($2) exit 1 }' /proc/meminfo; }
+# A new node takes pages of a new process
+usable() {
+	user_start third job 8 && demoted third job 6 && user_verify third && user_end third &&
+		within 30 books_zero job
+}

@@ -4,6 +4,8 @@
 # Shell functions for guest scripts with DEVICE=cxl, sourced: make a region of
 # the emulated devices as an administrator would, by sysfs alone.
 #
+#   cxl_ready N                                  are N memory devices probed?
+#   cxl_devices N                                waits for that
 #   cxl_memdevs                                  prints the memory devices in the
 #                                                order of the emulator, cram0 first
 #   cxl_region_make WAYS GRANULARITY MEMDEV...   prints the name of the region,
@@ -23,6 +25,7 @@ cxl_decoder() {
 	for e in "$CXL"/endpoint*; do
 		if [ "$(readlink -f "$e/uport")" = "$(readlink -f "$CXL/$1")" ]; then
 			for d in "$e"/decoder*.0; do
+				[ -e "$d" ] || return 1
 				echo "${d##*/}"
 				return 0
 			done
@@ -31,10 +34,17 @@ cxl_decoder() {
 	return 1
 }
 
-# cxl_devices N: wait until N memory devices are ready
+# An endpoint is there before its decoders are, and for a while after its device.
+cxl_ready() {
+	ready=0
+	for m in "$CXL"/mem*; do
+		! cxl_decoder "${m##*/}" > /dev/null || ready=$((ready + 1))
+	done
+	[ $ready -ge "$1" ]
+}
 cxl_devices() {
 	for _ in $(seq 100); do
-		[ "$(find "$CXL/" -name 'endpoint*' | wc -l)" -lt "$1" ] || return 0
+		! cxl_ready "$1" || return 0
 		sleep 0.1
 	done
 	return 1

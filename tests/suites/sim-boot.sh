@@ -4,20 +4,8 @@
 # Do model devices come up on this kind of machine? NODES_WANTED: their nodes.
 # shellcheck disable=SC2317 # tests are called by check()
 
-n=0
-failed=0
-check() { # WORDS COMMAND...
-	words=$1
-	shift
-	n=$((n + 1))
-	if "$@" > /tmp/out 2>&1; then
-		echo "ok $n - $words"
-	else
-		echo "not ok $n - $words"
-		sed 's/^/# /' /tmp/out
-		failed=1
-	fi
-}
+cd "$(dirname "$0")" || exit 1
+. ./lib-tap.sh
 
 driver=/sys/bus/platform/drivers/cram_sim
 nodes=/sys/devices/system/node

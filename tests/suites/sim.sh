@@ -6,20 +6,8 @@
 # to fire here.
 # shellcheck disable=SC2317 # tests are called by check()
 
-n=0
-failed=0
-check() { # WORDS COMMAND...
-	words=$1
-	shift
-	n=$((n + 1))
-	if "$@" > /tmp/out 2>&1; then
-		echo "ok $n - $words"
-	else
-		echo "not ok $n - $words"
-		sed 's/^/# /' /tmp/out
-		failed=1
-	fi
-}
+cd "$(dirname "$0")" || exit 1
+. ./lib-tap.sh
 
 driver=/sys/bus/platform/drivers/cram_sim
 sim=/sys/kernel/debug/cram_sim/0
@@ -37,15 +25,6 @@ is() { # FILE VALUE
 	v=$(get "$1")
 	echo "$1: $v, expected $2"
 	[ "$v" = "$2" ]
-}
-within() { # SECONDS COMMAND...
-	i=$(($1 * 20))
-	shift
-	while ! "$@"; do
-		i=$((i - 1))
-		[ "$i" -gt 0 ] || return 1
-		sleep 0.05
-	done
 }
 refused() { # FILE VALUE...
 	! (set_to "$@") 2>/dev/null
@@ -297,7 +276,8 @@ while_resident() {
 	[ "$(get used)" -ge 64000000 ] || return
 	sh -c "echo cram_sim.0 > $driver/unbind" &
 	victim=$!
-	usleep 20000
+	# That goes first; the draining that then begins takes longer
+	within 10 [ ! -e "$sim" ]
 	kill -9 "$victim"
 	wait "$victim"
 	[ ! -e "$sim" ] && [ -e "$node" ] || return

@@ -3,20 +3,8 @@
 #
 # Is this guest what every other suite takes for granted?  Runs in both guests.
 
-n=0
-failed=0
-check() { # WORDS COMMAND...
-	words=$1
-	shift
-	n=$((n + 1))
-	if "$@" > /tmp/out 2>&1; then
-		echo "ok $n - $words"
-	else
-		echo "not ok $n - $words"
-		sed 's/^/# /' /tmp/out
-		failed=1
-	fi
-}
+cd "$(dirname "$0")" || exit 1
+. ./lib-tap.sh
 
 has_controllers() {
 	for c in "$@"; do

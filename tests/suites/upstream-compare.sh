@@ -25,14 +25,15 @@ ok 8 twin'
 thp='# Did not get a THP populated'
 
 n=0 failed=0
-# gives NUMBERS [--reclaim] WANT GOT WORDS: "mm/t" said WANT, and then GOT.
+test=mm/t
+# gives NUMBERS [--reclaim] WANT GOT WORDS: $test said WANT, and then GOT.
 gives() {
 	local want=$1 status=0 numbers option=
 	shift
 	[ "$1" != --reclaim ] || { option=$1; shift; }
-	printf '%s\n' "begin other" "not ok 1 other" "end other: 1" "begin mm/t" "$1" > "$tmp/want"
-	printf '%s\n' "begin mm/t" "$2" > "$tmp/got"
-	tests/suites/upstream-compare ${option:+"$option"} mm/t "$tmp/want" "$tmp/got" > "$tmp/out" || status=$?
+	printf '%s\n' "begin other" "not ok 1 other" "end other: 1" "begin $test" "$1" > "$tmp/want"
+	printf '%s\n' "begin $test" "$2" > "$tmp/got"
+	tests/suites/upstream-compare ${option:+"$option"} "$test" "$tmp/want" "$tmp/got" > "$tmp/out" || status=$?
 	numbers=$(tail -n 1 "$tmp/out")
 	n=$((n + 1))
 	if [ "$numbers" = "$want" ] && [ "$status" = "$([ "${want##* }" = 0 ]; echo $?)" ]; then
@@ -91,5 +92,16 @@ both '8 8 0 2' "$good
 end mm/t: 143" "$good
 end mm/t: 143" "time-outs on both sides fail"
 both '0 0 0 1' "nothing$end" "nothing$end" "no result fails"
+
+oom='ok 1 test_memcg_oom_events
+ok 2 test_memcg_oom_group_events'
+test=test_memcontrol end='
+end test_memcontrol: 0'
+both '2 1 1 0' "$oom$end" "not $oom$end" "what is different by design is tolerated"
+both '2 1 0 1' "not $oom$end" "$oom$end" "the other way round it fails"
+both '2 1 0 1' "$oom$end" "${oom/ok 2/not ok 2}$end" "what is not listed fails"
+test="test_memcontrol, demotion off" end='
+end test_memcontrol, demotion off: 0'
+both '2 1 0 1' "$oom$end" "not $oom$end" "by design only of that test"
 echo "1..$n"
 exit $failed

@@ -74,6 +74,32 @@ bool cxl_cram_region_to_dpa(const struct cxl_cram_region *cxlr_cram, int pos,
 EXPORT_SYMBOL_NS_GPL(cxl_cram_region_to_dpa, "CXL");
 
 /**
+ * cxl_cram_region_to_hpa() - Where a block of one endpoint is in its region
+ * @cxlr_cram: the region
+ * @pos: position of the endpoint
+ * @dpa: address in the endpoint, as the device has told it
+ * @hpa: set to the host physical address
+ *
+ * Context: any; takes no lock.
+ * Return: false when that is not the beginning of a block, or not in the region.
+ */
+bool cxl_cram_region_to_hpa(const struct cxl_cram_region *cxlr_cram, int pos,
+			    u64 dpa, u64 *hpa)
+{
+	const struct range *mine = &cxlr_cram->endpoints[pos].dpa;
+	int granularity = cxlr_cram->granularity;
+	u64 granule, rest;
+
+	if (!IS_ALIGNED(dpa, CXL_CRAM_BLOCK) || dpa < mine->start || dpa > mine->end)
+		return false;
+	granule = div64_u64_rem(dpa - mine->start, granularity, &rest);
+	*hpa = cxlr_cram->hpa_range.start +
+	       (granule * cxlr_cram->ways + pos) * granularity + rest;
+	return true;
+}
+EXPORT_SYMBOL_NS_GPL(cxl_cram_region_to_hpa, "CXL");
+
+/**
  * cxl_cram_region_decoded() - Do the addresses still lead to the devices?
  * @cxlr_cram: that the caller is bound to
  *

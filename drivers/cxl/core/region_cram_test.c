@@ -125,10 +125,56 @@ static void test_examples(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dpa.end, 3 * SZ_4K - 1);
 }
 
+/* Each block is where it came from */
+static void test_back(struct kunit *test)
+{
+	const struct cram_region_case *c = test->param_value;
+	struct cxl_cram_region *r = test_region(test, c->ways, c->granularity);
+	u64 size = range_len(&r->hpa_range), hpa;
+	struct range block, dpa;
+
+	/* The driver refuses regions in which a block is spread over devices */
+	if (c->ways > 1 && c->granularity < CXL_CRAM_BLOCK)
+		return;
+	for (u64 off = 0; off < size; off += off < SZ_1M ? SZ_4K : 1237 * SZ_4K) {
+		block.start = r->hpa_range.start + off;
+		block.end = block.start + SZ_4K - 1;
+		for (int i = 0; i < r->ways; i++) {
+			if (!cxl_cram_region_to_dpa(r, i, &block, &dpa))
+				continue;
+			KUNIT_ASSERT_TRUE(test, cxl_cram_region_to_hpa(r, i, dpa.start, &hpa));
+			KUNIT_ASSERT_EQ(test, hpa, block.start);
+		}
+	}
+}
+
+static void test_not_back(struct kunit *test)
+{
+	struct cxl_cram_region *r = test_region(test, 2, SZ_4K);
+	u64 hpa = 0;
+
+	KUNIT_EXPECT_FALSE(test, cxl_cram_region_to_hpa(r, 0, 1, &hpa));
+	KUNIT_EXPECT_FALSE(test, cxl_cram_region_to_hpa(r, 0, SZ_4K - 64, &hpa));
+	KUNIT_EXPECT_FALSE(test, cxl_cram_region_to_hpa(r, 0, TEST_DPA, &hpa));
+	KUNIT_EXPECT_FALSE(test, cxl_cram_region_to_hpa(r, 1, TEST_DPA - SZ_4K, &hpa));
+	KUNIT_EXPECT_FALSE(test, cxl_cram_region_to_hpa(r, 1, 2 * TEST_DPA, &hpa));
+	KUNIT_EXPECT_FALSE(test, cxl_cram_region_to_hpa(r, 1, U64_MAX & ~(SZ_4K - 1ULL), &hpa));
+	KUNIT_EXPECT_EQ(test, hpa, 0);
+
+	KUNIT_EXPECT_TRUE(test, cxl_cram_region_to_hpa(r, 1, TEST_DPA, &hpa));
+	KUNIT_EXPECT_EQ(test, hpa, TEST_HPA + SZ_4K);
+	KUNIT_EXPECT_TRUE(test, cxl_cram_region_to_hpa(r, 0, SZ_4K, &hpa));
+	KUNIT_EXPECT_EQ(test, hpa, TEST_HPA + 2 * SZ_4K);
+	KUNIT_EXPECT_TRUE(test, cxl_cram_region_to_hpa(r, 1, 2 * TEST_DPA - SZ_4K, &hpa));
+	KUNIT_EXPECT_EQ(test, hpa, r->hpa_range.end + 1 - SZ_4K);
+}
+
 static struct kunit_case cxl_cram_region_cases[] = {
 	KUNIT_CASE_PARAM(test_pages, cram_region_gen_params),
 	KUNIT_CASE_PARAM(test_ranges, cram_region_gen_params),
 	KUNIT_CASE(test_examples),
+	KUNIT_CASE_PARAM(test_back, cram_region_gen_params),
+	KUNIT_CASE(test_not_back),
 	{}
 };
 

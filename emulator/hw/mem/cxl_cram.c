@@ -90,6 +90,7 @@ OBJECT_DECLARE_TYPE(CXLCramDev, CXLCramClass, CXL_CRAM)
 #define CRAM_BELOW_CRITICAL BIT(1)
 
 #define CRAM_OP_CAPACITY        0xc001
+#define CRAM_OP_HOT_PAGES       0xc004
 #define CRAM_OP_MEDIA           0x4402
 
 enum {
@@ -155,6 +156,7 @@ struct CXLCramDev {
     uint64_t low_default;
     uint64_t critical_default;
     bool exact;
+    bool hot_list;
 
     /* Constant while realized */
     bool zstd;
@@ -884,7 +886,7 @@ static MemTxResult cram_read(CXLType3Dev *ct3d, uint64_t dpa, uint64_t *data,
         return MEMTX_POISON;
     }
     memcpy(data, s->content + dpa, size);
-    if (s->exact) {
+    if (s->exact && s->hot_list) {
         QEMU_LOCK_GUARD(&s->lock);
         if (s->reads[page] < UINT32_MAX &&
             ++s->reads[page] == CRAM_HOT_READS && !s->hot) {
@@ -1019,7 +1021,8 @@ static CXLRetCode cram_cmd_capabilities(const struct cxl_cmd *cmd,
     stl_le_p(&out->block_bytes, CRAM_PAGE);
     stw_le_p(&out->max_ranges, (cci->payload_max - 8) / 16);
     stw_le_p(&out->max_answer_ms, CRAM_MAX_ANSWER_MS);
-    stl_le_p(&out->flags, CRAM_FLAG_HOT | (s->exact ? CRAM_FLAG_DROPS : 0));
+    stl_le_p(&out->flags, (s->hot_list ? CRAM_FLAG_HOT : 0) |
+                          (s->exact ? CRAM_FLAG_DROPS : 0));
     stq_le_p(&out->reset_count, s->reset_count);
     return CXL_MBOX_SUCCESS;
 }
@@ -1303,6 +1306,24 @@ static const struct cxl_cmd cram_commands[256][256] = {
     [0xc0][0x04] = { "CRAM_HOT_PAGES", cram_cmd_hot_pages, 8, 0 },
 };
 
+static void cram_add_commands(CXLCramDev *s)
+{
+    CXLCCI *cci = &CXL_TYPE3(s)->cci;
+
+    cxl_add_cci_commands(cci, cram_commands, CXL_MAILBOX_MAX_PAYLOAD_SIZE);
+    if (s->hot_list) {
+        return;
+    }
+    /* A device without the one command that is optional: nowhere to be seen */
+    cci->cxl_cmd_set[CRAM_OP_HOT_PAGES >> 8][CRAM_OP_HOT_PAGES & 0xff].handler =
+        NULL;
+    for (size_t i = 0; i < cci->cel_size; i++) {
+        if (cci->cel_log[i].opcode == CRAM_OP_HOT_PAGES) {
+            cci->cel_log[i] = cci->cel_log[--cci->cel_size];
+        }
+    }
+}
+
 static bool cram_fault_applies(CXLCramDev *s, uint16_t opcode)
 {
     return !s->fault.opcode || s->fault.opcode == opcode;
@@ -1464,8 +1485,7 @@ static void cram_reset(DeviceState *dev)
 
     /* Resets the decoders, and unmaps by that */
     CXL_CRAM_GET_CLASS(s)->parent_reset(dev);
-    cxl_add_cci_commands(&ct3d->cci, cram_commands,
-                         CXL_MAILBOX_MAX_PAYLOAD_SIZE);
+    cram_add_commands(s);
 
     s->low = s->low_default;
     s->critical = s->critical_default;
@@ -1620,6 +1640,7 @@ static const Property cram_properties[] = {
     DEFINE_PROP_SIZE("low-watermark", CXLCramDev, low_default, 0),
     DEFINE_PROP_SIZE("critical-watermark", CXLCramDev, critical_default, 0),
     DEFINE_PROP_BOOL("exact", CXLCramDev, exact, false),
+    DEFINE_PROP_BOOL("hot-list", CXLCramDev, hot_list, true),
 };
 
 static void cram_class_init(ObjectClass *oc, void *data)
@@ -1831,6 +1852,10 @@ void qmp_cxl_cram_set_hot(const char *path, CxlCramHotPageList *pages,
     CXLCramDev *s = cram_find(path, errp);
 
     if (!s) {
+        return;
+    }
+    if (!s->hot_list) {
+        error_setg(errp, "The device has no hot list");
         return;
     }
     for (CxlCramHotPageList *p = pages; p; p = p->next) {

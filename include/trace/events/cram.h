@@ -10,16 +10,18 @@
 
 #define CRAM_STAT_SYMBOL(upper, lower)	{ CRAM_STAT_##upper, #lower },
 
-/* A page entered or left a node; @why is the counter that counts it */
+/* Pages of one folio entered or left a node; @why is the counter that counts them */
 TRACE_EVENT(cram_page,
 
-	TP_PROTO(int nid, unsigned long pfn, u32 owner, enum cram_stat why),
+	TP_PROTO(int nid, unsigned long pfn, unsigned long nr, u32 owner,
+		 enum cram_stat why),
 
-	TP_ARGS(nid, pfn, owner, why),
+	TP_ARGS(nid, pfn, nr, owner, why),
 
 	TP_STRUCT__entry(
 		__field(int, nid)
 		__field(unsigned long, pfn)
+		__field(unsigned long, nr)
 		__field(u32, owner)
 		__field(int, why)
 	),
@@ -27,12 +29,13 @@ TRACE_EVENT(cram_page,
 	TP_fast_assign(
 		__entry->nid = nid;
 		__entry->pfn = pfn;
+		__entry->nr = nr;
 		__entry->owner = owner;
 		__entry->why = why;
 	),
 
-	TP_printk("nid=%d pfn=0x%lx owner=%u why=%s", __entry->nid, __entry->pfn,
-		  __entry->owner,
+	TP_printk("nid=%d pfn=0x%lx nr=%lu owner=%u why=%s", __entry->nid,
+		  __entry->pfn, __entry->nr, __entry->owner,
 		  __print_symbolic(__entry->why, CRAM_STATS(CRAM_STAT_SYMBOL) { -1, NULL }))
 );
 

@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit: the arithmetic of the cram controller, on trees of cgroups that exist only
+ * here. Included by cram.c.
+ */
+#include <kunit/test.h>
+
+/* Of whose pages the tests are; any will do */
+#define TEST_NID	0
+
+/* Without css_rstat_flush: what is counted here goes nowhere */
+static struct cgroup_subsys cram_test_subsys;
+
+static void cram_test_free_percpu(void *cpu)
+{
+	free_percpu(cpu);
+}
+
+/**
+ * cram_test_cgroup - the books of a cgroup that is in no hierarchy
+ * @test: until its end
+ * @parent: another one, or %NULL
+ *
+ * Nobody finds it by walking all cgroups, and it has no owner.
+ */
+struct cram_cgroup *cram_test_cgroup(struct kunit *test, struct cram_cgroup *parent)
+{
+	struct cram_cgroup *cg;
+
+	cg = kunit_kzalloc(test, struct_size(cg, node, nr_node_ids), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, cg);
+	cg->cpu = alloc_percpu(struct cram_cgroup_cpu);
+	KUNIT_ASSERT_NOT_NULL(test, cg->cpu);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, cram_test_free_percpu,
+							cg->cpu), 0);
+	/* All are the same to cgroup_is_descendant() */
+	cg->css.cgroup = &cgrp_dfl_root.cgrp;
+	cg->css.ss = &cram_test_subsys;
+	INIT_LIST_HEAD(&cg->css.children);
+	if (parent) {
+		cg->css.parent = &parent->css;
+		list_add_tail(&cg->css.sibling, &parent->css.children);
+	}
+	cram_cgroup_init(cg, parent);
+	KUNIT_ASSERT_EQ(test, cram_css_online(&cg->css), 0);
+	return cg;
+}
+
+/**
+ * cram_test_budget - as by cram.writable_budget
+ * @cg: of cram_test_cgroup()
+ * @nr: how many pages, negative for "inherit"
+ */
+void cram_test_budget(struct cram_cgroup *cg, long nr)
+{
+	cram_set_budget(cg, nr < 0, nr < 0 ? PAGE_COUNTER_MAX : nr);
+}
+
+/* --- who may upgrade how much ------------------------------------------------- */
+
+static bool cram_test_charge(struct cram_cgroup *cg, unsigned long nr)
+{
+	guard(rcu)();
+	return cram_cgroup_charge_writable(cg, nr);
+}
+
+static bool cram_test_over(struct cram_cgroup *cg, struct cram_cgroup *top)
+{
+	guard(rcu)();
+	return cram_cgroup_over_budget(cg, top);
+}
+
+/* How many more pages could be upgraded here? They are not. */
+static unsigned int cram_test_left(struct cram_cgroup *cg)
+{
+	unsigned int nr = 0;
+
+	while (nr < 1000 && cram_test_charge(cg, 1))
+		nr++;
+	if (nr)
+		cram_cgroup_uncharge_writable(cg, nr);
+	return nr;
+}
+
+/*
+ * root - parent - cg, with a budget each (-1: inherit, 0 to 999: a number, 1000:
+ * max), and what pages of cg get. The root of all has no such file, "root" here is
+ * a child of it.
+ */
+static void cram_test_inherit(struct kunit *test)
+{
+	static const struct {
+		int root, parent, cg;
+		unsigned int left;
+	} cases[] = {
+		/* nowhere a number */
+		{ -1, -1, -1, 0 },
+		/* one */
+		{ -1, -1, 5, 5 },
+		{ -1, 5, -1, 5 },
+		{ 5, -1, -1, 5 },
+		/* the nearest, and it binds no more than those above it */
+		{ 5, 3, -1, 3 },
+		{ 3, 5, -1, 3 },
+		{ -1, 5, 3, 3 },
+		{ -1, 3, 5, 3 },
+		{ 2, 3, 5, 2 },
+		{ 5, 3, 2, 2 },
+		{ 5, -1, 7, 5 },
+		/* 0 is a number */
+		{ 5, 0, -1, 0 },
+		{ 5, 0, 5, 0 },
+		{ 0, 5, 5, 0 },
+		{ 5, 5, 0, 0 },
+		/* so is max: whatever the others permit */
+		{ -1, -1, 1000, 1000 },
+		{ 1000, -1, -1, 1000 },
+		{ 1000, 4, 1000, 4 },
+		{ 4, 1000, 1000, 4 },
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct cram_cgroup *root = cram_test_cgroup(test, NULL);
+		struct cram_cgroup *top = cram_test_cgroup(test, root);
+		struct cram_cgroup *parent = cram_test_cgroup(test, top);
+		struct cram_cgroup *cg = cram_test_cgroup(test, parent), *late;
+
+		/* From below, so that each has to reach those under it */
+		cram_test_budget(cg, cases[i].cg);
+		cram_test_budget(parent, cases[i].parent);
+		cram_test_budget(top, cases[i].root);
+		KUNIT_EXPECT_EQ_MSG(test, cram_test_left(cg), cases[i].left, "case %d", i);
+		KUNIT_EXPECT_EQ(test, cram_cgroup_writable(root), 0);
+
+		/* One that comes later inherits, too */
+		late = cram_test_cgroup(test, cg);
+		KUNIT_EXPECT_EQ_MSG(test, cram_test_left(late), cases[i].left, "case %d", i);
+
+		/* Without a number, whatever there is, is too much */
+		KUNIT_EXPECT_EQ(test, cram_test_over(late, NULL),
+				cases[i].root < 0 && cases[i].parent < 0 && cases[i].cg < 0);
+	}
+}
+
+/* One budget for a subtree: what one has, the others have not */
+static void cram_test_shared_budget(struct kunit *test)
+{
+	struct cram_cgroup *root = cram_test_cgroup(test, NULL);
+	struct cram_cgroup *top = cram_test_cgroup(test, root);
+	struct cram_cgroup *a = cram_test_cgroup(test, top);
+	struct cram_cgroup *b = cram_test_cgroup(test, top);
+
+	cram_test_budget(top, 10);
+	cram_test_budget(b, 4);
+	KUNIT_ASSERT_TRUE(test, cram_test_charge(a, 7));
+	KUNIT_EXPECT_EQ(test, cram_test_left(b), 3);
+	KUNIT_EXPECT_FALSE(test, cram_test_charge(b, 4));
+	KUNIT_EXPECT_EQ(test, cram_cgroup_writable(b), 0);
+	KUNIT_ASSERT_TRUE(test, cram_test_charge(b, 3));
+	KUNIT_EXPECT_EQ(test, cram_test_left(a), 0);
+	KUNIT_EXPECT_EQ(test, cram_cgroup_writable(top), 10);
+
+	cram_cgroup_uncharge_writable(a, 2);
+	KUNIT_EXPECT_EQ(test, cram_test_left(a), 2);
+	KUNIT_EXPECT_EQ(test, cram_test_left(b), 1);
+	cram_cgroup_uncharge_writable(a, 5);
+	cram_cgroup_uncharge_writable(b, 3);
+	KUNIT_EXPECT_EQ(test, cram_cgroup_writable(root), 0);
+}
+
+/* Lowered: over, for who asks as far up as that */
+static void cram_test_over_budget(struct kunit *test)
+{
+	struct cram_cgroup *root = cram_test_cgroup(test, NULL);
+	struct cram_cgroup *top = cram_test_cgroup(test, root);
+	struct cram_cgroup *cg = cram_test_cgroup(test, top);
+	struct cram_cgroup *other = cram_test_cgroup(test, top);
+
+	cram_test_budget(top, 10);
+	KUNIT_ASSERT_TRUE(test, cram_test_charge(cg, 6));
+	KUNIT_EXPECT_FALSE(test, cram_test_over(cg, NULL));
+	cram_test_budget(top, 6);
+	KUNIT_EXPECT_FALSE(test, cram_test_over(cg, NULL));
+	cram_test_budget(top, 5);
+	KUNIT_EXPECT_TRUE(test, cram_test_over(cg, NULL));
+	KUNIT_EXPECT_TRUE(test, cram_test_over(cg, top));
+	KUNIT_EXPECT_FALSE(test, cram_test_over(cg, cg));
+	/* Who has no page of it has to help all the same */
+	KUNIT_EXPECT_TRUE(test, cram_test_over(other, NULL));
+
+	cram_test_budget(top, 20);
+	cram_test_budget(cg, 3);
+	KUNIT_EXPECT_TRUE(test, cram_test_over(cg, cg));
+	KUNIT_EXPECT_FALSE(test, cram_test_over(other, NULL));
+	cram_test_budget(cg, -1);
+	KUNIT_EXPECT_FALSE(test, cram_test_over(cg, NULL));
+	/* No number is left */
+	cram_test_budget(top, -1);
+	KUNIT_EXPECT_TRUE(test, cram_test_over(cg, cg));
+	cram_cgroup_uncharge_writable(cg, 6);
+}
+
+/* The event is the one's whose budget it was */
+static void cram_test_budget_event(struct kunit *test)
+{
+	struct cram_cgroup *root = cram_test_cgroup(test, NULL);
+	struct cram_cgroup *top = cram_test_cgroup(test, root);
+	struct cram_cgroup *cg = cram_test_cgroup(test, top);
+
+	/* Having none is no event */
+	KUNIT_EXPECT_FALSE(test, cram_test_charge(cg, 1));
+	KUNIT_EXPECT_EQ(test, atomic64_read(&cg->events[CRAM_EVENT_BUDGET]), 0);
+
+	cram_test_budget(top, 2);
+	KUNIT_EXPECT_FALSE(test, cram_test_charge(cg, 3));
+	KUNIT_EXPECT_EQ(test, atomic64_read(&cg->events[CRAM_EVENT_BUDGET]), 0);
+	KUNIT_EXPECT_EQ(test, atomic64_read(&top->events[CRAM_EVENT_BUDGET]), 1);
+	KUNIT_EXPECT_EQ(test, atomic64_read(&top->events_local[CRAM_EVENT_BUDGET]), 1);
+
+	cram_test_budget(cg, 1);
+	KUNIT_EXPECT_FALSE(test, cram_test_charge(cg, 2));
+	KUNIT_EXPECT_EQ(test, atomic64_read(&cg->events_local[CRAM_EVENT_BUDGET]), 1);
+	KUNIT_EXPECT_EQ(test, atomic64_read(&top->events[CRAM_EVENT_BUDGET]), 2);
+	KUNIT_EXPECT_EQ(test, atomic64_read(&top->events_local[CRAM_EVENT_BUDGET]), 1);
+}
+
+/* --- who has to give, for want of cells --------------------------------------- */
+
+static struct cram_cgroup *cram_test_resident(struct kunit *test,
+					      struct cram_cgroup *parent,
+					      unsigned long nr, unsigned long low)
+{
+	struct cram_cgroup *cg = cram_test_cgroup(test, parent);
+
+	guard(rcu)();
+	KUNIT_ASSERT_TRUE(test, cram_cgroup_try_charge(cg, TEST_NID, nr));
+	cg->low = low;
+	return cg;
+}
+
+static void cram_test_share(struct cram_cgroup *top, unsigned long nr)
+{
+	guard(rcu)();
+	cram_share_eviction(top, TEST_NID, nr);
+}
+
+#define NR_CHILDREN	3
+
+static void cram_test_shares(struct kunit *test)
+{
+	static const struct {
+		unsigned long resident[NR_CHILDREN], low[NR_CHILDREN], own, wanted;
+		unsigned long share[NR_CHILDREN], own_share;
+	} cases[] = {
+		/* in proportion to the excess; under its low, nothing */
+		{ { 100, 300, 50 }, { 0, 100, 100 }, 0, 30, { 10, 20, 0 }, 0 },
+		{ { 100, 300, 100 }, { 0, 100, 100 }, 0, 300, { 100, 200, 0 }, 0 },
+		{ { 101, 300, 50 }, { 100, 300, 100 }, 0, 7, { 7, 0, 0 }, 0 },
+		/* what is nobody's but the parent's is not protected */
+		{ { 100, 300, 50 }, { 0, 100, 100 }, 100, 40, { 10, 20, 0 }, 10 },
+		{ { 10, 10, 10 }, { 10, 10, 10 }, 5, 20, { 0, 0, 0 }, 20 },
+		/* all are under: as if there were no low */
+		{ { 100, 200, 300 }, { 100, 900, 400 }, 0, 60, { 10, 20, 30 }, 0 },
+		/* rounded to the next */
+		{ { 1, 1, 1 }, {}, 0, 1, { 0, 0, 0 }, 0 },
+		{ { 1, 1, 1 }, {}, 0, 2, { 1, 1, 1 }, 0 },
+		{ { 2, 1, 1 }, {}, 0, 2, { 1, 1, 1 }, 0 },
+		{ { 999, 1, 0 }, {}, 0, 100, { 100, 0, 0 }, 0 },
+		/* nothing there, nothing wanted */
+		{ { 0, 0, 0 }, {}, 0, 10, { 0, 0, 0 }, 0 },
+		{ { 5, 5, 5 }, {}, 5, 0, { 0, 0, 0 }, 0 },
+		/* 64 TiB of pages to 4 TiB */
+		{ { 1UL << 34, 1UL << 33, 1UL << 33 }, {}, 0, 1UL << 30,
+		  { 1UL << 29, 1UL << 28, 1UL << 28 }, 0 },
+	};
+	int i, c;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct cram_cgroup *top = cram_test_resident(test, NULL, cases[i].own, 0);
+		struct cram_cgroup *child[NR_CHILDREN];
+
+		for (c = 0; c < NR_CHILDREN; c++)
+			child[c] = cram_test_resident(test, top, cases[i].resident[c],
+						      cases[i].low[c]);
+		cram_test_share(top, cases[i].wanted);
+		for (c = 0; c < NR_CHILDREN; c++)
+			KUNIT_EXPECT_EQ_MSG(test, cram_cgroup_evict_share(child[c]),
+					    cases[i].share[c], "case %d, child %d", i, c);
+		KUNIT_EXPECT_EQ_MSG(test, cram_cgroup_evict_share(top),
+				    cases[i].own_share, "case %d", i);
+	}
+}
+
+/* Each level shares what the one above it got; low binds among siblings */
+static void cram_test_shares_below(struct kunit *test)
+{
+	struct cram_cgroup *top = cram_test_resident(test, NULL, 0, 0);
+	struct cram_cgroup *a = cram_test_resident(test, top, 20, 0);
+	struct cram_cgroup *a1 = cram_test_resident(test, a, 60, 0);
+	struct cram_cgroup *a2 = cram_test_resident(test, a, 20, 1000);
+	struct cram_cgroup *b = cram_test_resident(test, top, 0, 50);
+	struct cram_cgroup *b1 = cram_test_resident(test, b, 100, 0);
+
+	/* a has 100 and no protection, b has 50 more than its own */
+	cram_test_share(top, 30);
+	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(top), 0);
+	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(a), 5);
+	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(a1), 15);
+	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(a2), 0);
+	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(b), 0);
+	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(b1), 10);
+
+	/* What was given is not wanted again, more than was wanted neither */
+	cram_cgroup_gave(a1, 6);
+	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(a1), 9);
+	cram_cgroup_gave(a1, 10);
+	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(a1), 0);
+
+	/* Each time anew */
+	cram_test_share(top, 60);
+	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(a1), 30);
+}
+
+/* Pages of another node count for cram.low, but cannot be given for this one */
+static void cram_test_shares_of_node(struct kunit *test)
+{
+	struct cram_cgroup *top = cram_test_resident(test, NULL, 0, 0);
+	struct cram_cgroup *a = cram_test_resident(test, top, 10, 0);
+	struct cram_cgroup *b = cram_test_resident(test, top, 30, 100);
+
+	/* elsewhere */
+	page_counter_charge(&a->resident, 1000);
+	page_counter_charge(&b->resident, 90);
+	cram_test_share(top, 10);
+	/* a: 10 of 1010; b: 20 over its low, all of which may come from here */
+	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(a), 3);
+	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(b), 7);
+}
+
+/* Whatever the numbers: the sum is what was wanted but for a page for each */
+static void cram_test_shares_sum(struct kunit *test)
+{
+	u32 x = 1;
+	int i, c;
+
+	for (i = 0; i < 300; i++) {
+		struct cram_cgroup *top = cram_test_resident(test, NULL, i % 3 ? 0 : 77, 0);
+		struct cram_cgroup *child[NR_CHILDREN];
+		unsigned long sum, here = 0, wanted;
+
+		for (c = 0; c < NR_CHILDREN; c++) {
+			x = x * 1664525 + 1013904223;
+			child[c] = cram_test_resident(test, top, x >> 20, x >> 10 & 4095);
+			here += x >> 20;
+		}
+		x = x * 1664525 + 1013904223;
+		wanted = here ? (x >> 8) % here : 0;
+		cram_test_share(top, wanted);
+		sum = cram_cgroup_evict_share(top);
+		for (c = 0; c < NR_CHILDREN; c++)
+			sum += cram_cgroup_evict_share(child[c]);
+		KUNIT_EXPECT_LE_MSG(test, abs_diff(sum, wanted), (NR_CHILDREN + 1) / 2,
+				    "round %d: %lu of %lu", i, sum, wanted);
+	}
+}
+
+/* It was made, and then something else of the cgroup could not be */
+static void cram_test_never_online(struct kunit *test)
+{
+	struct cram_cgroup *parent = cram_test_cgroup(test, NULL);
+	struct cgroup_subsys_state *css = cram_css_alloc(&parent->css);
+	u32 id;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, css);
+	css->parent = &parent->css;
+	id = css_cram(css)->owner->id;
+	rcu_read_lock();
+	KUNIT_EXPECT_PTR_EQ(test, cram_owner_lookup(id), css_cram(css)->owner);
+	rcu_read_unlock();
+
+	cram_css_free(css);
+	rcu_barrier();
+	KUNIT_EXPECT_TRUE(test, list_empty(&parent->owners));
+	rcu_read_lock();
+	KUNIT_EXPECT_NULL(test, cram_owner_lookup(id));
+	rcu_read_unlock();
+}
+
+static struct kunit_case cram_cgroup_cases[] = {
+	KUNIT_CASE(cram_test_inherit),
+	KUNIT_CASE(cram_test_shared_budget),
+	KUNIT_CASE(cram_test_over_budget),
+	KUNIT_CASE(cram_test_budget_event),
+	KUNIT_CASE(cram_test_shares),
+	KUNIT_CASE(cram_test_shares_below),
+	KUNIT_CASE(cram_test_shares_of_node),
+	KUNIT_CASE(cram_test_shares_sum),
+	KUNIT_CASE(cram_test_never_online),
+	{}
+};
+
+static struct kunit_suite cram_cgroup_suite = {
+	.name = "cram_cgroup",
+	.test_cases = cram_cgroup_cases,
+};
+
+kunit_test_suite(cram_cgroup_suite);
