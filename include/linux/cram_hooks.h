@@ -144,7 +144,8 @@ static inline long cram_mm_pages(struct mm_struct *mm)
  *
  * True only while a permitted node is open with proven room for a page and the
  * cgroup has margin under cram.max, so that reclaim that counts on it makes
- * progress. Any context; takes RCU.
+ * progress. Where it is cram.max that forbids it, the cgroup with that limit
+ * gets an event. Any context but NMI; takes RCU.
  */
 static inline bool cram_may_demote(struct mem_cgroup *memcg, int nid)
 {

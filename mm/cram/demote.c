@@ -125,7 +125,12 @@ bool __cram_may_demote(struct mem_cgroup *memcg, int nid)
 
 	guard(rcu)();
 	cg = cram_cgroup_of(memcg);
-	return cram_target(cg, nid, 1, &why) && !cram_cgroup_unfit(cg);
+	if (cram_target(cg, nid, 1, &why))
+		return !cram_cgroup_unfit(cg);
+	/* No page will be offered then that could be refused: tell it here */
+	if (why == CRAM_STAT_REFUSE_MAX)
+		cram_refuse_max(cg, 1);
+	return false;
 }
 
 /* The machine's readings so far; an OOM killer in doubt waits for the next */

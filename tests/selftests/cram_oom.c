@@ -14,6 +14,7 @@
 
 #define MEMORY_MAX	(32 * MIB)
 #define COLD		(96 * MIB / PAGE)
+#define LIMIT		(16 * MIB)
 #define SEED		5
 
 /* Time to be killed in: an emulated machine with debugging needs a few. */
@@ -71,16 +72,13 @@ static void lives(void)
 	CHECK_EQ(cg_number(&victim_cg, "cram.current"), 0);
 }
 
-static void must_be_killed(void (*prepare)(void))
+/* It may have been already. */
+static void is_killed(struct peer *peer)
 {
-	struct peer peer = start_victim();
 	double start = now();
 	int status;
 
-	if (prepare)
-		prepare();
-	/* It may have been quick. */
-	CHECK(WAIT_FOR(IN_TIME, waitpid(peer.pid, &status, WNOHANG) == peer.pid),
+	CHECK(WAIT_FOR(IN_TIME, waitpid(peer->pid, &status, WNOHANG) == peer->pid),
 	      "not killed, %lld KiB in memory, %lld KiB resident",
 	      (long long)cg_number(&victim_cg, "memory.current") / 1024,
 	      (long long)cg_number(&victim_cg, "cram.current") / 1024);
@@ -92,15 +90,67 @@ static void must_be_killed(void (*prepare)(void))
 	CHECK(WAIT_FOR(SETTLES, cg_number(&victim_cg, "cram.current") == 0));
 }
 
+static void must_be_killed(void (*prepare)(void))
+{
+	struct peer peer = start_victim();
+
+	if (prepare)
+		prepare();
+	is_killed(&peer);
+}
+
 static void limit_small(void)
 {
 	CHECK_EQ(write_bytes(cg_file(&victim_cg, "cram.max"), "16M", 3, O_NONBLOCK), 0);
 }
 
+static void told_of_limit(void)
+{
+	CHECK(cg_key(&victim_cg, "cram.events", "max") > 0,
+	      "refused: room %lld, state %lld, max %lld",
+	      (long long)cg_key(&victim_cg, "cram.stat", "refuse_room"),
+	      (long long)cg_key(&victim_cg, "cram.stat", "refuse_state"),
+	      (long long)cg_key(&victim_cg, "cram.stat", "refuse_max"));
+}
+
 static void limit_hit(void)
 {
 	must_be_killed(limit_small);
-	CHECK(cg_key(&victim_cg, "cram.events", "max") > 0);
+	told_of_limit();
+}
+
+static void exact_data(struct peer *up, void *arg)
+{
+	void *p;
+
+	CHECK_EQ(write_text("/proc/self/oom_score_adj", "0"), 0);
+	CHECK_EQ(cg_enter(&victim_cg, getpid()), 0);
+	p = map_pages(LIMIT / PAGE);
+	fill(p, LIMIT / PAGE, SEED);
+	demote(p, LIMIT / PAGE);
+	tell(up, 'd');
+	hear(up);
+	fill(map_pages(COLD), COLD, SEED);
+}
+
+/*
+ * Demotion has come to the limit and never asked for more: reclaim sees that there
+ * is nothing to win and offers no page. The cgroup is told all the same.
+ */
+static void limit_met(void)
+{
+	struct peer peer;
+
+	make_victim();
+	CHECK_EQ(cg_printf(&victim_cg, "cram.max", "%lu", LIMIT), 0);
+	peer = peer_start(exact_data, NULL);
+	CHECK_EQ(hear(&peer), 'd');
+	CHECK_EQ(cg_number(&victim_cg, "cram.current"), LIMIT);
+	CHECK_EQ(cg_key(&victim_cg, "cram.events", "max"), 0);
+	CHECK_EQ(cg_printf(&victim_cg, "memory.max", "%lu", MEMORY_MAX), 0);
+	tell(&peer, 'g');
+	is_killed(&peer);
+	told_of_limit();
 }
 
 static void right_none(void)
@@ -269,6 +319,7 @@ static const struct scenario scenarios[] = {
 	{ "room on the node: a cgroup lives with three times memory.max", lives },
 	{ "without a right to the node it is killed", no_right },
 	{ "at cram.max it is killed in time", limit_hit },
+	{ "at cram.max, met exactly, it is killed and told", limit_met },
 	{ "with a full node it is killed in time", node_full_from_another },
 	{ "with a silent node it is killed in time", node_silent },
 	{ "with a node that is short now and then it is killed in time",
