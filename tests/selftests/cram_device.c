@@ -86,6 +86,7 @@ static void hog(struct peer *up, void *arg)
 	held = p = map_pages(HOG_PAGES);
 	for (i = 0; i < HOG_PAGES; i += CHUNK)
 		fill(p + i * PAGE, CHUNK, h->seed + i);
+	tell(up, 'f');
 	holding = true;
 	CHECK(!pthread_create(&thread, NULL, hold_pages, (void *)(uintptr_t)h->seed));
 
@@ -141,6 +142,9 @@ static void herd_start(struct herd *herd)
 		};
 		herd->peer[i] = peer_start(hog, &herd->hog[i]);
 	}
+	/* What they need to have something to demote is not part of any bound */
+	for (i = 0; i < HOGS; i++)
+		CHECK_EQ(hear(&herd->peer[i]), 'f');
 }
 
 static void herd_stop(struct herd *herd)
@@ -249,7 +253,7 @@ static void late_1500(void)
 
 	alone();
 	device_fault("\"delay\": 1500");
-	CHECK(WAIT_FOR(5, state_is("lost")));
+	CHECK(WAIT_FOR(SETTLES, state_is("lost")));
 	herd_start(&herd);
 	CHECK(!WAIT_FOR(4, !state_is("lost")));
 	CHECK_EQ(cg_key(&cg_here, "cram.stat", "demote"), 0);
@@ -264,7 +268,7 @@ static void late_5000(void)
 
 	alone();
 	device_fault("\"delay\": 5000");
-	CHECK(WAIT_FOR(5, state_is("lost")));
+	CHECK(WAIT_FOR(SETTLES, state_is("lost")));
 	herd_start(&herd);
 	CHECK(!WAIT_FOR(6 * scale(), !state_is("lost")));
 	over(&herd);
@@ -383,7 +387,7 @@ static void overrun(void)
 			     count_resident(p + i * PAGE, CHUNK) == CHUNK));
 	}
 	CHECK(device_number("over-capacity") > before);
-	CHECK(WAIT_FOR(5, state_is("lost")));
+	CHECK(WAIT_FOR(SETTLES, state_is("lost")));
 	CHECK(!munmap(p, pages * PAGE));
 }
 
@@ -452,7 +456,7 @@ static void budget_overridden(void)
 			fill(p + i * PAGE, CHUNK, SEED + i);
 	signal(SIGBUS, SIG_DFL);
 	CHECK(device_number("over-capacity") > before);
-	CHECK(WAIT_FOR(5, state_is("lost")));
+	CHECK(WAIT_FOR(SETTLES, state_is("lost")));
 	/* It has lost what it was given, and gets no more. */
 	CHECK(WAIT_FOR(SETTLES, node_number("writable_bytes") == 0));
 	CHECK(!munmap(p, pages * PAGE));
@@ -520,7 +524,7 @@ static void cells_come_back(void)
 	CHECK(per_trim >= 64);
 
 	CHECK(!munmap(p, pages * PAGE));
-	CHECK(WAIT_FOR(5, (back = device_number("held")) - start <= physical / 100),
+	CHECK(WAIT_FOR(SETTLES, (back = device_number("held")) - start <= physical / 100),
 	      "%lld KiB are missing", (long long)(back - start) / 1024);
 }
 
@@ -647,7 +651,7 @@ static void poison(void)
 			CHECK_EQ(status, 0);
 		CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cram.events", "poison") == events + 1),
 		      "%s", ways[i].name);
-		CHECK(WAIT_FOR(5, corrupted() == bad + (int64_t)PAGE));
+		CHECK(WAIT_FOR(SETTLES, corrupted() == bad + (int64_t)PAGE));
 		CHECK_CONTENT(p, BROKEN, SEED);
 		CHECK(!munmap(p, N * PAGE));
 	}

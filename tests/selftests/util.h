@@ -85,7 +85,7 @@ bool exists(const char *path);
  * RCU, a flush of statistics. Generous, for emulation on a busy host; who is in
  * time loses nothing by it.
  */
-#define SETTLES		30
+#define SETTLES		60
 
 double now(void);
 void nap_ms(unsigned int ms);
