@@ -34,6 +34,16 @@ static ssize_t _name##_show(struct kobject *kobj, struct kobj_attribute *attr,	\
 }										\
 static struct kobj_attribute _name##_attr = __ATTR_RO(_name)
 
+/* A number that is stored by a function of its own */
+#define CRAM_NODE_RW(_name, member)						\
+static ssize_t _name##_show(struct kobject *kobj, struct kobj_attribute *attr,	\
+			    char *buf)						\
+{										\
+	return sysfs_emit(buf, "%llu\n",					\
+			  (u64)READ_ONCE(kobj_cram_node(kobj)->member));	\
+}										\
+static struct kobj_attribute _name##_attr = __ATTR_RW(_name)
+
 static u64 cram_physical(struct cram_node *cn)
 {
 	return cram_last_reading(cn, NULL).physical;
@@ -136,12 +146,6 @@ static ssize_t ratio_show(struct kobject *kobj, struct kobj_attribute *attr,
 
 static struct kobj_attribute ratio_attr = __ATTR_RO(ratio);
 
-static ssize_t lease_ms_show(struct kobject *kobj, struct kobj_attribute *attr,
-			     char *buf)
-{
-	return sysfs_emit(buf, "%u\n", READ_ONCE(kobj_cram_node(kobj)->lease_ms));
-}
-
 static ssize_t lease_ms_store(struct kobject *kobj, struct kobj_attribute *attr,
 			      const char *buf, size_t count)
 {
@@ -159,7 +163,7 @@ static ssize_t lease_ms_store(struct kobject *kobj, struct kobj_attribute *attr,
 	return count;
 }
 
-static struct kobj_attribute lease_ms_attr = __ATTR_RW(lease_ms);
+CRAM_NODE_RW(lease_ms, lease_ms);
 
 static int cram_set_watermark(struct cram_node *cn, const char *buf, bool low)
 {
@@ -177,12 +181,6 @@ static int cram_set_watermark(struct cram_node *cn, const char *buf, bool low)
 	}
 	cram_update_state(cn);
 	return 0;
-}
-
-static ssize_t reserve_bytes_show(struct kobject *kobj,
-				  struct kobj_attribute *attr, char *buf)
-{
-	return sysfs_emit(buf, "%llu\n", READ_ONCE(kobj_cram_node(kobj)->reserve));
 }
 
 static ssize_t reserve_bytes_store(struct kobject *kobj,
@@ -209,7 +207,7 @@ static ssize_t reserve_bytes_store(struct kobject *kobj,
 	return count;
 }
 
-static struct kobj_attribute reserve_bytes_attr = __ATTR_RW(reserve_bytes);
+CRAM_NODE_RW(reserve_bytes, reserve);
 
 static ssize_t page_max_show(struct kobject *kobj, struct kobj_attribute *attr,
 			     char *buf)
@@ -249,7 +247,7 @@ static ssize_t writable_budget_show(struct kobject *kobj,
 
 /*
  * "auto": as many pages as proven room covers. A number is a limit on top of
- * that, unless it is more than is covered now: then nothing but the number
+ * that, unless it is more than all cells can hold: then nothing but the number
  * counts, and what the device cannot store is lost.
  */
 static ssize_t writable_budget_store(struct kobject *kobj,
@@ -285,12 +283,6 @@ static ssize_t writable_budget_store(struct kobject *kobj,
 static struct kobj_attribute writable_budget_attr = __ATTR_RW(writable_budget);
 
 /* The watermarks of the states, in bytes of free cells; critical <= low */
-static ssize_t low_bytes_show(struct kobject *kobj, struct kobj_attribute *attr,
-			      char *buf)
-{
-	return sysfs_emit(buf, "%llu\n", READ_ONCE(kobj_cram_node(kobj)->low));
-}
-
 static ssize_t low_bytes_store(struct kobject *kobj, struct kobj_attribute *attr,
 			       const char *buf, size_t count)
 {
@@ -299,13 +291,7 @@ static ssize_t low_bytes_store(struct kobject *kobj, struct kobj_attribute *attr
 	return err ?: count;
 }
 
-static struct kobj_attribute low_bytes_attr = __ATTR_RW(low_bytes);
-
-static ssize_t critical_bytes_show(struct kobject *kobj,
-				   struct kobj_attribute *attr, char *buf)
-{
-	return sysfs_emit(buf, "%llu\n", READ_ONCE(kobj_cram_node(kobj)->critical));
-}
+CRAM_NODE_RW(low_bytes, low);
 
 static ssize_t critical_bytes_store(struct kobject *kobj,
 				    struct kobj_attribute *attr,
@@ -316,13 +302,7 @@ static ssize_t critical_bytes_store(struct kobject *kobj,
 	return err ?: count;
 }
 
-static struct kobj_attribute critical_bytes_attr = __ATTR_RW(critical_bytes);
-
-static ssize_t promote_hot_bytes_per_sec_show(struct kobject *kobj,
-					      struct kobj_attribute *attr, char *buf)
-{
-	return sysfs_emit(buf, "%llu\n", READ_ONCE(kobj_cram_node(kobj)->promote_rate));
-}
+CRAM_NODE_RW(critical_bytes, critical);
 
 static ssize_t promote_hot_bytes_per_sec_store(struct kobject *kobj,
 					       struct kobj_attribute *attr,
@@ -338,8 +318,7 @@ static ssize_t promote_hot_bytes_per_sec_store(struct kobject *kobj,
 	return count;
 }
 
-static struct kobj_attribute promote_hot_bytes_per_sec_attr =
-	__ATTR_RW(promote_hot_bytes_per_sec);
+CRAM_NODE_RW(promote_hot_bytes_per_sec, promote_rate);
 
 static struct attribute *cram_node_attrs[] = {
 	&state_attr.attr,
