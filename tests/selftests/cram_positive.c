@@ -208,12 +208,11 @@ static void uffd_move(void)
 {
 	int64_t before = violations();
 	void *p = resident(), *q = map_pages(N);
-	struct move move = { (uintptr_t)q, (uintptr_t)p, N * PAGE };
 	int fd = userfault(FEATURE_MOVE);
 
 	userfault_register(fd, q, N, UFFDIO_REGISTER_MODE_MISSING);
 	hook_off("uffd_move");
-	CHECK(!ioctl(fd, IOCTL_MOVE, &move), "%m");
+	userfault_move(fd, q, p, N);
 	noticed_since(before);
 	clean_up(q);
 }
@@ -453,11 +452,10 @@ static void huge_uffd_move(void)
 	int fd = userfault(FEATURE_MOVE);
 	int64_t before = violations();
 	char *p = huge_page(true), *to = for_a_huge_page();
-	struct move move = { (uintptr_t)to, (uintptr_t)p, HUGE * PAGE };
 
 	userfault_register(fd, to, HUGE, UFFDIO_REGISTER_MODE_MISSING);
 	hook_off("huge_uffd_move");
-	CHECK(!ioctl(fd, IOCTL_MOVE, &move), "%m");
+	userfault_move(fd, to, p, HUGE);
 	CHECK_EQ(count_resident(to, HUGE), HUGE);
 	noticed_since(before);
 	close(fd);

@@ -593,12 +593,10 @@ static void uffd_move(void)
 {
 	int fd = userfault(FEATURE_MOVE);
 	void *p = resident(N), *q = map_pages(N);
-	struct move move = { (uintptr_t)q, (uintptr_t)p, N * PAGE };
 	size_t moved;
 
 	userfault_register(fd, q, N, UFFDIO_REGISTER_MODE_MISSING);
-	CHECK(!ioctl(fd, IOCTL_MOVE, &move), "%m");
-	CHECK_EQ(move.moved, N * PAGE);
+	userfault_move(fd, q, p, N);
 	moved = count_resident(q, N);
 	CHECK_EQ(cg_number(&cg_here, "cram.current"), moved * PAGE);
 	CHECK_CONTENT(q, N, SEED);

@@ -313,10 +313,6 @@ static void bystander(struct peer *up, void *arg)
 	CHECK_EQ(count_resident(p, N), N);
 }
 
-static void survive(int signal)
-{
-}
-
 /*
  * A page that two processes share breaks: both are killed when they touch it,
  * the page leaves service, and whoever pays for it is told.
@@ -339,11 +335,7 @@ static void poison(void)
 
 	pfn = pfn_of(p + POISONED * PAGE);
 	CHECK(pfn_on_node(pfn));
-	/* The injection pretends that this process has just read it. */
-	signal(SIGBUS, survive);
-	if (madvise(p + POISONED * PAGE, PAGE, MADV_HWPOISON))
-		skip("no MADV_HWPOISON (CONFIG_MEMORY_FAILURE)");
-	signal(SIGBUS, SIG_DFL);
+	poison_page(p + POISONED * PAGE);
 	CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cram.events", "poison") == 1));
 	CHECK_EQ(cg_number(&cg_here, "cram.current"), (2 * N - 1) * PAGE);
 

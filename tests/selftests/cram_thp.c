@@ -7,7 +7,6 @@
  */
 #include "roads.h"
 
-#include <signal.h>
 
 #define NR	64
 #define PAGES	(NR * HUGE)
@@ -309,20 +308,12 @@ static void held(void)
 	CHECK_CONTENT(p, FEW, SEED);
 }
 
-static void survive(int signal)
-{
-}
-
 static void broken(void)
 {
 	char *p = resident_huge_pages(FEW);
 	uint64_t pfn = pfn_of(p + 9 * PAGE);
 
-	/* The injection pretends that this process has just read it. */
-	signal(SIGBUS, survive);
-	if (madvise(p + 9 * PAGE, PAGE, MADV_HWPOISON))
-		skip("no MADV_HWPOISON (CONFIG_MEMORY_FAILURE)");
-	signal(SIGBUS, SIG_DFL);
+	poison_page(p + 9 * PAGE);
 	CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cram.events", "poison") == 1));
 	CHECK_CONTENT(p, 9, SEED);
 	for (size_t i = 10; i < FEW; i++)
@@ -391,11 +382,9 @@ static void moved(void)
 {
 	int fd = userfault(FEATURE_MOVE);
 	char *p = resident_huge_pages(FEW), *to = for_huge_pages(FEW);
-	struct move move = { (uintptr_t)to, (uintptr_t)p, FEW * PAGE };
 
 	userfault_register(fd, to, FEW, UFFDIO_REGISTER_MODE_MISSING);
-	CHECK(!ioctl(fd, IOCTL_MOVE, &move), "%m");
-	CHECK_EQ(move.moved, FEW * PAGE);
+	userfault_move(fd, to, p, FEW);
 	CHECK_EQ(mapped_huge(), FEW * PAGE);
 	CHECK_EQ(count_resident(to, FEW), FEW);
 	CHECK_EQ(run_walker(), 0);

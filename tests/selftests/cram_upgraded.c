@@ -493,11 +493,9 @@ static void uffd_move(void)
 {
 	int fd = userfault(FEATURE_MOVE);
 	char *p = upgraded(N), *q = map_pages(N);
-	struct move move = { (uintptr_t)q, (uintptr_t)p, N * PAGE };
 
 	userfault_register(fd, q, N, UFFDIO_REGISTER_MODE_MISSING);
-	CHECK(!ioctl(fd, IOCTL_MOVE, &move), "%m");
-	CHECK_EQ(move.moved, N * PAGE);
+	userfault_move(fd, q, p, N);
 	close(fd);
 	check_stays(q, N, SEED);
 }
@@ -1232,10 +1230,7 @@ static void poisoned(void)
 	char *p = upgraded(N);
 	uint64_t pfn = pfn_of(p);
 
-	signal(SIGBUS, nothing);
-	if (madvise(p, PAGE, MADV_HWPOISON))
-		skip("no MADV_HWPOISON (CONFIG_MEMORY_FAILURE)");
-	signal(SIGBUS, SIG_DFL);
+	poison_page(p);
 	CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cram.events", "poison") == 1));
 	check_in_place(page_at(p, 1), N - 1);
 	budget("0");

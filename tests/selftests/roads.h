@@ -190,6 +190,15 @@ void userfault_register(int fd, void *p, size_t pages, uint64_t mode)
 	CHECK(!ioctl(fd, UFFDIO_REGISTER, &reg), "%m");
 }
 
+/* To where there are no pages, all of them. */
+void userfault_move(int fd, void *to, void *p, size_t pages)
+{
+	struct move move = { (uintptr_t)to, (uintptr_t)p, pages * PAGE };
+
+	CHECK(!ioctl(fd, IOCTL_MOVE, &move), "%m");
+	CHECK_EQ(move.moved, pages * PAGE);
+}
+
 struct uffd_msg userfault_wait(int fd)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };

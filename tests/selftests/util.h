@@ -200,6 +200,8 @@ void drain_lru(void);
 #define demote(p, pages) CHECK_EQ(try_demote(p, pages), pages)
 /* New ones, filled and demoted. */
 void *resident_pages(size_t pages, uint64_t seed);
+/* Breaks a page in use, as hardware would; skips where that cannot be injected. */
+void poison_page(void *p);
 
 /* --- the kernel's own checks (CONFIG_CRAM_VERIFY) --------------------------- */
 

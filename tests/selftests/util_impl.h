@@ -622,6 +622,19 @@ void *resident_pages(size_t pages, uint64_t seed)
 	return p;
 }
 
+static void survive(int sig)
+{
+}
+
+void poison_page(void *p)
+{
+	/* The injection pretends that this process has just read it. */
+	signal(SIGBUS, survive);
+	if (madvise(p, PAGE, MADV_HWPOISON))
+		skip("no MADV_HWPOISON (CONFIG_MEMORY_FAILURE)");
+	signal(SIGBUS, SIG_DFL);
+}
+
 /* --- the kernel's own checks ------------------------------------------------ */
 
 /* violations() when the scenario began, so that one bug fails one scenario. */
