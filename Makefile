@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 
 # Variables of the command line reach the scripts through the environment.
-export CONFIG LINUX_SRC QEMU_SRC CRAM_CACHE T JOBS
+export CONFIG LINUX_SRC QEMU_SRC CRAM_CACHE T JOBS ONLY SEED FAST PARITY
 
 DEPS := build/.deps
 CFLAGS_TEST ?= -O2 -g -Wall -Wextra -Wno-unused-parameter -Werror
@@ -77,7 +77,7 @@ run: $(DEPS) kernel ## the demonstration
 	@tests/demo/run
 
 .PHONY: check
-check: $(DEPS) ## all tests of the short tier (T= scales durations, SUITES="a b" picks)
+check: $(DEPS) ## all tests of the short tier (FAST=1: some minutes; SUITES="a b" ONLY=words pick)
 	+@tests/run-checks $(SUITES)
 
 .PHONY: check-long
