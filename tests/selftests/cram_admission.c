@@ -107,7 +107,7 @@ static void at_the_edge(void)
 
 	fill_period = 512;
 	fill_node(SEED);
-	for (round = 1; round <= 4 * scale(); round++) {
+	for (round = 1; round <= scaled(4); round++) {
 		for (i = 0; i < nr_pages; i += 4 * CHUNK) {
 			/* Now it compresses, now it does not. */
 			fill_period = round % 2 ? 64 : 512;

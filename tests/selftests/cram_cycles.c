@@ -254,7 +254,7 @@ static const struct scenario scenarios[] = {
 int main(int argc, char **argv)
 {
 	pages = (argc > 1 ? atoi(argv[1]) : 32) * MIB / PAGE;
-	cycles = argc > 2 ? (unsigned int)atoi(argv[2]) : 10 * scale();
+	cycles = argc > 2 ? (unsigned int)atoi(argv[2]) : scaled(10);
 	share = argc > 3 ? atoi(argv[3]) : 1;
 	setup();
 	swap_off();

@@ -136,13 +136,20 @@ bool state_is(const char *want);
 #define HOT_RATE	"promote_hot_bytes_per_sec"
 
 /*
+ * Did a node become lost by the end of its lease alone? Then no reading ended after the
+ * last good one, and whoever asked is waiting still. From trace_lease(true) on.
+ */
+void trace_lease(bool on);
+bool lost_by_lease(void);
+
+/*
  * The model device's own view, in debugfs cram_sim/0/: it knows what was stored
  * to it without the engine's consent, and what found no cell.
  */
 #define SIM		"/sys/kernel/debug/cram_sim/0/"
 /* Have it look at all pages; stores that nobody announced, or -ENOENT. */
 int64_t unannounced_stores(void);
-/* Both as TAP lines. */
+/* What the device has seen, as TAP lines; of stores without consent, the model only. */
 void check_device(void);
 
 /* --- memory with known content ---------------------------------------------- */
@@ -217,6 +224,8 @@ int64_t violations(void);
 
 enum lru { LRU_CLASSIC, LRU_MGLRU };
 extern const char *const lru_names[];
+/* What set_lru() has set. */
+extern enum lru lru_now;
 bool set_lru(enum lru which);
 /* A zram device as swap; false when the kernel has none. */
 bool swap_on(size_t mib);
@@ -235,6 +244,12 @@ void tell(struct peer *p, char what);
 char hear(struct peer *p);
 /* Exit status of the child; CHECKs that it was not killed. */
 int peer_end(struct peer *p);
+
+/*
+ * The control of an oracle: @fn, run by a child, ends with a failed check of which it
+ * says @words. Its remarks are shown.
+ */
+void must_fail(void (*fn)(void), const char *words);
 
 /* Be the debugger of a stopped process: only a debugger may write by force. */
 void trace_begin(pid_t pid);
@@ -264,6 +279,8 @@ struct scenario {
 #define S_KILLED	(1U << 1)
 /* VERIFY is made to find something: its count is the scenario's own affair. */
 #define S_VIOLATES	(1U << 2)
+/* It is about the order in which pages age: run with both LRU implementations. */
+#define S_BOTH_LRUS	(1U << 3)
 
 /*
  * Checks what every test needs, or skips them all; mounts nothing. Makes a
@@ -271,16 +288,24 @@ struct scenario {
  */
 void setup(void);
 void teardown(void);
+/* Called before each scenario, if not NULL. */
+extern void (*before_scenario)(void);
 /*
- * Run it in a cgroup of its own, check all books; one TAP line. With ONLY=words
- * in the environment, only what has these words in its name.
+ * Run it in a cgroup of its own, check all books, put settings back; one TAP line.
+ * With ONLY=words (or "some|others") in the environment, only what has these words
+ * in its name.
  */
 void run_scenario(const struct scenario *s, const char *suffix, unsigned int seconds);
-/* The table, for one LRU implementation after the other; the names end in it. */
+/*
+ * The table, each scenario with the one or the other LRU implementation in turn; the
+ * names end in it. PARITY=1 in the environment turns that round.
+ */
 void run_scenarios(const struct scenario *table, size_t n, const char *suffix,
 		   unsigned int seconds);
-/* T=: how much more than the default a test should do. */
+/* T=: how much longer than the default a test may take, at least 1. */
 unsigned int scale(void);
+/* What a test does @n times by default, T times as much, at least once. */
+unsigned int scaled(unsigned int n);
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
