@@ -568,6 +568,25 @@ void cram_hot_set_rate(struct cram_node *cn, u64 rate)
 	cram_hot_start(cn);
 }
 
+#ifdef CONFIG_CRAM_VERIFY
+/**
+ * cram_hot_step - have one pass now, as if a period had gone by since the last
+ * @cn: the node
+ *
+ * For tests: no pass comes by itself after it, until the rate is set. Nothing happens
+ * while that is 0. Context: process, sleeps until the pass is over; cram_nodes_mutex
+ * is held.
+ */
+void cram_hot_step(struct cram_node *cn)
+{
+	cancel_delayed_work_sync(&cn->hot_work);
+	cn->heat->budget_time = jiffies - CRAM_HOT_PERIOD;
+	cram_hot_start(cn);
+	flush_delayed_work(&cn->hot_work);
+	cancel_delayed_work_sync(&cn->hot_work);
+}
+#endif
+
 /**
  * cram_hot_alloc - before anything else is known of a node
  * @cn: new

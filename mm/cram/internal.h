@@ -299,6 +299,7 @@ unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr,
 bool cram_promoting_hot(struct cram_node *cn);
 void cram_hot_forget(struct cram_node *cn, unsigned long pfn);
 void cram_hot_start(struct cram_node *cn);
+void cram_hot_step(struct cram_node *cn);
 void cram_hot_set_rate(struct cram_node *cn, u64 rate);
 int cram_hot_alloc(struct cram_node *cn);
 void cram_hot_free(struct cram_node *cn);

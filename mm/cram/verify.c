@@ -459,6 +459,20 @@ static const struct file_operations cram_corrupt_fops = {
 	.write	= cram_corrupt_write,
 };
 
+/* "<nid>": look for hot pages there, once and now. Returns when that is done. */
+static int cram_hot_pass_set(void *data, u64 nid)
+{
+	struct cram_node *cn;
+
+	guard(mutex)(&cram_nodes_mutex);
+	cn = nid < MAX_NUMNODES ? cram_node_get(nid) : NULL;
+	if (!cn)
+		return -ENODEV;
+	cram_hot_step(cn);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(cram_hot_pass_fops, NULL, cram_hot_pass_set, "%llu\n");
+
 static int __init cram_verify_init(void)
 {
 	struct dentry *dir = debugfs_lookup("cram", NULL);
@@ -467,6 +481,7 @@ static int __init cram_verify_init(void)
 	debugfs_create_file("violations", 0400, dir, NULL, &cram_violations_fops);
 	debugfs_create_file("disable_hooks", 0600, dir, NULL, &cram_hooks_fops);
 	debugfs_create_file("corrupt_slot", 0200, dir, NULL, &cram_corrupt_fops);
+	debugfs_create_file_unsafe("hot_pass", 0200, dir, NULL, &cram_hot_pass_fops);
 	dput(dir);
 	return 0;
 }
