@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Run the program $TEST of tests/selftests on the emulated device, brought up as
-# an administrator would do it by hand. WAYS=2: on two in one region.
+# an administrator would do it by hand. WAYS=2: on two in one region. DOWN=1: and take
+# the region away after it, for others that make one.
 cd "$(dirname "$0")" || exit 1
 . ./lib-cxl.sh
 
@@ -16,4 +17,13 @@ if ! up; then
 	echo "Bail out! no cram node"
 	exit 1
 fi
-exec "./$TEST"
+[ -n "${DOWN:-}" ] || exec "./$TEST"
+"./$TEST"
+status=$?
+# shellcheck disable=SC2046 # a list
+if ! { echo "$region" > /sys/bus/cxl/drivers/cxl_region/unbind && cxl_node_gone 30000 &&
+	cxl_region_drop "$region" $(cxl_memdevs); }; then
+	echo "Bail out! the region cannot be taken away"
+	exit 1
+fi
+exit $status
