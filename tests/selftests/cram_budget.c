@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -192,7 +193,7 @@ static void *write_on(void *arg)
 /* Threads that write on and on; each has a word of its own in every cache line. */
 static void lowered_under_writers(void)
 {
-	size_t pages = 16 * scale() * MIB / PAGE;
+	size_t pages = scaled(16) * MIB / PAGE;
 	struct writer w[NTHREADS] = {};
 	char *p = map_pages(pages);
 	double start;
@@ -243,6 +244,7 @@ static void nothing(int sig)
  */
 static void held(void)
 {
+	const struct itimerval every = { { 1, 0 }, { 1, 0 } }, never = {};
 	struct sigaction act = { .sa_handler = nothing };
 	struct iovec iov;
 	int fd[2];
@@ -255,9 +257,10 @@ static void held(void)
 	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 3 * PAGE);
 
 	sigaction(SIGALRM, &act, NULL);
-	alarm(2);
+	/* Again and again: one could come before the waiting. */
+	CHECK(!setitimer(ITIMER_REAL, &every, NULL));
 	CHECK_EQ(cg_write(&cg_here, "cram.writable_budget", "0"), -EINTR);
-	alarm(0);
+	CHECK(!setitimer(ITIMER_REAL, &never, NULL));
 	CHECK_EQ(cg_number(&cg_here, "cram.writable_budget"), 0);
 	CHECK_EQ(writable(), 3 * PAGE);
 	/* Writing to them goes on where they are: the reference relies on it. */
@@ -355,7 +358,7 @@ static void lazyfree(void)
 	char *p;
 	int i, round;
 
-	for (round = 0; round < 20 * (int)scale(); round++) {
+	for (round = 0; round < (int)scaled(20); round++) {
 		budget("max");
 		p = upgraded(N);
 		CHECK(!madvise(p, N * PAGE, MADV_FREE), "%m");

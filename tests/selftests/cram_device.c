@@ -213,7 +213,7 @@ static void at_full_speed(void)
 	herd_start(&herd);
 	CHECK(WAIT_FOR(150, cg_key(&cg_here, "cram.stat", "refuse_room") +
 			    cg_key(&cg_here, "cram.stat", "refuse_state") > 0));
-	nap_ms(5000 * scale());
+	nap_ms(scaled(5000));
 	CHECK(device_number("held") > physical / 4 * 3);
 	CHECK(!munmap(p, pages * PAGE));
 	over(&herd);
@@ -228,7 +228,7 @@ static void without_interrupts(void)
 	device_fault("\"no-interrupts\": true");
 	herd_start(&herd);
 	CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cram.stat", "demote") > 0));
-	nap_ms(5000 * scale());
+	nap_ms(scaled(5000));
 	over(&herd);
 }
 
@@ -293,18 +293,19 @@ static void dead_mailbox(void)
 {
 	int64_t reserve = node_number("reserve_bytes"), demoted;
 	struct herd herd;
-	double start;
 
 	alone();
 	may_write();
 	herd_start(&herd);
 	CHECK(WAIT_FOR(180, cg_key(&cg_here, "cram.stat", "demote") > 0 &&
 			    cg_key(&cg_here, "cram.stat", "upgrade") > 0));
-	start = now();
+	trace_lease(true);
+	/* One that is good is in the trace */
+	nap_ms(1000);
 	device_fault("\"drop\": true");
 	CHECK(WAIT_FOR(SETTLES, state_is("lost")));
-	/* One lease, and the time of a slow machine to ask and to look. */
-	CHECK(now() - start < 1.0 + 3, "%.1f s", now() - start);
+	trace_lease(false);
+	CHECK(lost_by_lease());
 	/* Copies that had begun may end yet, and no more begin; nor may anybody write. */
 	CHECK(WAIT_FOR(SETTLES, stores_admitted() == 0));
 	CHECK_EQ(node_number("writable_bytes"), 0);
@@ -466,7 +467,6 @@ static void budget_overridden(void)
 
 /* --- cells come back ---------------------------------------------------------- */
 
-#define TRACING		"/sys/kernel/tracing/"
 
 static void trace_trims(bool on)
 {
@@ -494,13 +494,16 @@ static double ranges_per_trim(void)
 	return (double)ranges / commands;
 }
 
-/* All of it within 1 % and 5 seconds, also when every second page was freed. */
+/*
+ * All of it but one cell in a hundred, which free lists of processors may keep from
+ * the allocator, also when every second page was freed.
+ */
 static void cells_come_back(void)
 {
 	size_t pages = physical / PAGE, resident, freed = 0, i;
 	int64_t start = device_number("held"), full, half, back;
 	char *p = map_pages(pages);
-	double per_trim;
+	double per_trim, begun;
 
 	CHECK_EQ(write_text(node_file("critical_bytes"), "0"), 0);
 	CHECK_EQ(write_text(node_file("low_bytes"), "0"), 0);
@@ -514,8 +517,13 @@ static void cells_come_back(void)
 	/* In a row: what is freed between two readings is trimmed together */
 	for (i = 0; i < pages; i += 2)
 		madvise(p + i * PAGE, PAGE, MADV_DONTNEED);
-	CHECK(WAIT_FOR(SETTLES, full - device_number("held") >= (int64_t)(freed * PAGE) / 100 * 95));
+	begun = now();
+	CHECK(WAIT_FOR(SETTLES, full - device_number("held") >=
+				(int64_t)(freed * PAGE) - physical / 100),
+	      "%lld of %lld KiB", (long long)(full - device_number("held")) / 1024,
+	      (long long)(freed * PAGE) / 1024);
 	half = device_number("held");
+	tap_note("that took %.1f s", now() - begun);
 	per_trim = ranges_per_trim();
 	trace_trims(false);
 	tap_note("%zu pages held %lld KiB; %zu freed gave back %lld KiB, with %.0f ranges a command",

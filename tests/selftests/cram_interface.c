@@ -158,7 +158,10 @@ static const struct row {
 };
 
 /* What a write may change. */
-static const char *const shown[] = { "cram.max", "cram.writable_budget", "cram.nodes", "cram.nodes.effective", ENABLED };
+static const char *const shown[] = {
+	"cram.max", "cram.writable_budget", "cram.nodes", "cram.nodes.effective", "cram.page.max",
+	"cram.low", "cram.node.max", ENABLED,
+};
 
 static const char *path_of(const struct cg *cg, const char *file)
 {

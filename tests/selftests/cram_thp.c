@@ -74,20 +74,6 @@ static char *resident_huge_pages(size_t pages)
 	return p;
 }
 
-/* One page of each huge one is written: it leaves, and the others stay. */
-static void write_one_of_each(char *p, size_t pages)
-{
-	size_t i;
-
-	for (i = 0; i < pages; i += HUGE)
-		fill_page(p + (i + 77) * PAGE, SEED, i + 77);
-	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") ==
-			   (int64_t)((pages - pages / HUGE) * PAGE)));
-	CHECK_EQ(count_resident(p, pages), pages - pages / HUGE);
-	CHECK_CONTENT(p, pages, SEED);
-	CHECK_EQ(run_walker(), 0);
-}
-
 /* --- whole ------------------------------------------------------------------ */
 
 static void demoted_whole(void)
@@ -104,7 +90,7 @@ static void demoted_whole(void)
 	CHECK_EQ(mapped_huge(), FEW * PAGE);
 	CHECK_EQ(run_walker(), 0);
 
-	write_one_of_each(p, FEW);
+	write_one_of_each(p, FEW, SEED, SETTLES);
 	CHECK_MOST(of_order(2048, "cram_split") - by_cram, FEW / HUGE);
 	/* What was not written is still in pieces as large as can be. */
 	CHECK_MOST(of_order(1024, "nr_anon"), FEW / HUGE);
@@ -351,7 +337,7 @@ static void mprotected(void)
 	protect(p, FEW, PROT_READ | PROT_WRITE);
 	CHECK_EQ(mapped_huge(), FEW * PAGE);
 	CHECK_EQ(run_walker(), 0);
-	write_one_of_each(p, FEW);
+	write_one_of_each(p, FEW, SEED, SETTLES);
 }
 
 static void mremapped(void)
@@ -361,7 +347,7 @@ static void mremapped(void)
 	CHECK(mremap(p, FEW * PAGE, FEW * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to, "%m");
 	CHECK_EQ(mapped_huge(), FEW * PAGE);
 	CHECK_EQ(run_walker(), 0);
-	write_one_of_each(to, FEW);
+	write_one_of_each(to, FEW, SEED, SETTLES);
 }
 
 static void write_protected(void)
@@ -374,7 +360,7 @@ static void write_protected(void)
 	CHECK_EQ(write_protect(fd, p, FEW, false), 0);
 	CHECK_EQ(mapped_huge(), FEW * PAGE);
 	CHECK_EQ(run_walker(), 0);
-	write_one_of_each(p, FEW);
+	write_one_of_each(p, FEW, SEED, SETTLES);
 	close(fd);
 }
 
@@ -388,7 +374,7 @@ static void moved(void)
 	CHECK_EQ(mapped_huge(), FEW * PAGE);
 	CHECK_EQ(count_resident(to, FEW), FEW);
 	CHECK_EQ(run_walker(), 0);
-	write_one_of_each(to, FEW);
+	write_one_of_each(to, FEW, SEED, SETTLES);
 	close(fd);
 }
 
@@ -427,7 +413,7 @@ static void *write_some(void *arg)
 /* Threads write to pages of the same huge ones, which are demoted all the time. */
 static void written_by_many(void)
 {
-	unsigned int rounds = 20 * scale();
+	unsigned int rounds = scaled(20);
 	struct writer w[WRITERS];
 	pthread_t thread[WRITERS];
 	char *p = some_huge_pages(FEW);

@@ -272,6 +272,35 @@ void stall_end(struct stall *s, uint64_t seed)
 	unmap_pages(src, PINNED);
 }
 
+/* The oracle of pins: what is pinned is in ordinary memory before it is read. */
+struct stall stall_off_the_node(char *far)
+{
+	struct stall s = stall_begin(far, false);
+
+	CHECK_EQ(count_resident(far, PINNED), 0);
+	return s;
+}
+
+/* --- huge pages -------------------------------------------------------------- */
+
+/*
+ * One page of each huge one is written: it leaves, with its cells, and the others
+ * stay. The oracle of splits, which are done within @seconds.
+ */
+void write_one_of_each(char *p, size_t pages, uint64_t seed, double seconds)
+{
+	const int64_t rest = (pages - pages / HUGE) * PAGE;
+	size_t i;
+
+	for (i = 0; i < pages; i += HUGE)
+		fill_page(page_at(p, i + 77), seed, i + 77);
+	CHECK(WAIT_FOR(seconds, cg_number(&cg_here, "cram.current") == rest),
+	      "%lld of %lld bytes", (long long)cg_number(&cg_here, "cram.current"), (long long)rest);
+	CHECK_EQ(count_resident(p, pages) * PAGE, rest);
+	CHECK_CONTENT(p, pages, seed);
+	CHECK_EQ(run_walker(), 0);
+}
+
 /* --- io_uring ---------------------------------------------------------------- */
 
 /* One operation on a ring of our own. */
