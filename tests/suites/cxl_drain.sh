@@ -46,6 +46,7 @@ drains() {
 		within 30 more_demoted || { echo "round $r: nothing is demoted after"; return 1; }
 	done
 	echo "$done done, $busy EBUSY"
+	[ "$done" -gt 0 ]
 }
 # One process holds pages all the time
 held_busy() {
