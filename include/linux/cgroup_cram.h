@@ -39,30 +39,50 @@ enum cram_event { CRAM_EVENTS(CRAM_EVENT_ENUM) NR_CRAM_EVENTS };
 
 /**
  * struct cram_owner - who pays for a resident page
- * @id: what the page's slot stores; not reused within an RCU grace period
- * @refs: one for each page charged, and one for the cgroup while it is online
- * @cg: the cgroup whose books the pages are in. RCU. Re-pointed to the parent
- *	when the cgroup goes offline, so that pages pin no dead cgroup.
- * @siblings: on @cg's list of owners, under cram_owner_lock
+ * @id: what the page's slot stores; not reused within an RCU grace period. 0 until
+ *	it is registered.
+ * @refs: one for each page charged, one for the cgroup until that is freed, one
+ *	for each owner that has it as @up
+ * @books: of the cgroup while that is online, then %NULL. See cram_owner_books().
+ * @up: the owner that stands for the parent, %NULL for the root's
  * @upgraded: by page frame number, for how long each page was not stored to
  * @rcu: for freeing
  */
 struct cram_owner {
 	u32 id;
 	atomic_long_t refs;
-	struct cram_cgroup __rcu *cg;
-	struct list_head siblings;
+	struct cram_cgroup __rcu *books;
+	struct cram_owner *up;
 	struct xarray upgraded;
 	struct rcu_head rcu;
 };
 
 /* in mm/cram/owner.c */
-struct cram_owner *cram_owner_create(struct cram_cgroup *cg,
-				     struct list_head *owners);
-void cram_owners_reparent(struct list_head *from, struct list_head *to,
-			  struct cram_cgroup *parent);
+extern u32 cram_max_owner_id;
+struct cram_owner *cram_owner_alloc(void);
+int cram_owner_register(struct cram_owner *owner, struct cram_cgroup *books,
+			struct cram_owner *up);
+void cram_owner_orphan(struct cram_owner *owner);
 struct cram_owner *cram_owner_lookup(u32 id);
 void cram_owner_put(struct cram_owner *owner, long nr);
+
+/**
+ * cram_owner_books - in whose books are the pages of an owner now?
+ * @owner: found under RCU, or referenced
+ *
+ * Call it once for what belongs together, a charge and giving it back: the next
+ * call may find the parent's. Context: RCU.
+ * Return: those of its cgroup, or of the nearest ancestor that is online.
+ */
+static inline struct cram_cgroup *cram_owner_books(const struct cram_owner *owner)
+{
+	struct cram_cgroup *books;
+
+	/* The root never goes offline */
+	while (!(books = rcu_dereference(owner->books)))
+		owner = owner->up;
+	return books;
+}
 
 /**
  * cram_owner_tryget - reference an owner, unless its last reference is gone

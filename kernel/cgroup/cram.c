@@ -57,15 +57,15 @@ struct cram_cgroup_cpu {
  * @resident: pages of the subtree that are resident, and cram.max
  * @writable: pages of the subtree that are upgraded, and the budget if there is
  *	one here
- * @budget_inherit: cram.writable_budget says so, under cram_config_lock
- * @budgeted: there is a budget here or above; written under cram_config_lock
- * @owner: stands for this cgroup in the slots, while it is online
- * @owners: all that point here: @owner and those of dead descendants
- * @dying: they are about to point to the parent, the numbers here are void
- * @nodes: what cram.nodes was set to, under cram_config_lock
- * @nodes_all: cram.nodes is empty: all that the parent has
- * @allowed: @nodes of this and all ancestors, online or not. Written under
- *	cram_config_lock, tested bit by bit without.
+ * @budget_inherit: cram.writable_budget says so; written under cram_config_lock
+ * @owner: stands for this cgroup in the slots; the parent's if @lodger. With a
+ *	reference, set from css_alloc() or css_online() until css_free().
+ * @lodger: there was no id left for an owner of its own, so its pages are in the
+ *	books of the nearest ancestor that is none. Nor have its descendants any.
+ * @dying: its owner is about to lead to the parent, the numbers here are void
+ * @nodes: what cram.nodes permits; written under cram_rights_lock, tested bit by bit
+ *	without
+ * @nodes_all: cram.nodes is empty: all that the parent has. Under cram_rights_lock.
  * @events_file: cram.events
  * @events_local_file: cram.events.local
  * @events: of the subtree
@@ -96,15 +96,13 @@ struct cram_cgroup {
 
 	struct page_counter writable;
 	bool budget_inherit;
-	bool budgeted;
 
 	struct cram_owner *owner;
-	struct list_head owners;
+	bool lodger;
 	bool dying;
 
 	nodemask_t nodes;
 	bool nodes_all;
-	nodemask_t allowed;
 
 	struct cgroup_file events_file;
 	struct cgroup_file events_local_file;
@@ -136,11 +134,14 @@ struct cram_cgroup {
 	} node[];
 };
 
-/*
- * For cram.nodes and cram.writable_budget of all cgroups: a write changes
- * @allowed or @budgeted of the subtree
- */
+/* For cram.writable_budget of all cgroups */
 static DEFINE_MUTEX(cram_config_lock);
+
+/*
+ * For cram.nodes of all cgroups. Not a mutex: whoever may read the file could sleep
+ * with it, and keep others waiting who may write it.
+ */
+static DEFINE_SPINLOCK(cram_rights_lock);
 
 static struct cram_cgroup *css_cram(struct cgroup_subsys_state *css)
 {
@@ -169,22 +170,44 @@ struct cram_cgroup *cram_cgroup_of(struct mem_cgroup *memcg)
  * cram_cgroup_owner - what to write into a slot for this cgroup
  * @cg: the books
  *
- * Context: RCU. Return: an owner without a reference; it may be on its way
- * out, see cram_owner_tryget().
+ * Charge what cram_owner_books() then says, which need not be @cg: it may go
+ * offline at this moment, or have no owner of its own.
+ *
+ * Context: RCU. Return: an owner without a reference. It cannot be freed before
+ * @cg, so cram_owner_tryget() succeeds.
  */
 struct cram_owner *cram_cgroup_owner(struct cram_cgroup *cg)
 {
-	return READ_ONCE(cg->owner);
+	return cg->owner;
 }
 
 /**
  * cram_cgroup_node_allowed - do cram.nodes of the cgroup and above permit it?
  * @cg: the books
  * @nid: a cram node
+ *
+ * Context: RCU.
  */
 bool cram_cgroup_node_allowed(struct cram_cgroup *cg, int nid)
 {
-	return node_isset(nid, cg->allowed);
+	for (; cg; cg = cram_parent(cg))
+		if (!node_isset(nid, cg->nodes))
+			return false;
+	return true;
+}
+
+/*
+ * What is charged above cannot be held to a number here: with a number, nothing is
+ * demoted. See @lodger.
+ */
+static bool cram_lodger_full(struct cram_cgroup *cg, int nid)
+{
+	if (!cg->lodger)
+		return false;
+	if (nid != NUMA_NO_NODE)
+		return READ_ONCE(cg->node[nid].max) != PAGE_COUNTER_MAX;
+	return READ_ONCE(cg->resident.max) != PAGE_COUNTER_MAX ||
+	       !READ_ONCE(cg->budget_inherit);
 }
 
 static bool cram_node_full(struct cram_cgroup *cg, int nid, unsigned long nr)
@@ -204,6 +227,8 @@ static bool cram_node_full(struct cram_cgroup *cg, int nid, unsigned long nr)
 struct cram_cgroup *cram_cgroup_full(struct cram_cgroup *cg, int nid, unsigned long nr)
 {
 	for (; cg; cg = cram_parent(cg)) {
+		if (cram_lodger_full(cg, nid))
+			break;
 		if (nid != NUMA_NO_NODE) {
 			if (cram_node_full(cg, nid, nr))
 				break;
@@ -254,6 +279,16 @@ void cram_cgroup_uncharge(struct cram_cgroup *cg, int nid, unsigned long nr)
 		atomic_long_sub(nr, &cg->node[nid].resident);
 }
 
+/* Is there a budget here or above? Without, nothing may be writable. RCU. */
+static bool cram_budgeted(struct cram_cgroup *cg)
+{
+	for (; cg; cg = cram_parent(cg))
+		/* Pairs with cram_set_budget(): then the number is seen, too */
+		if (!smp_load_acquire(&cg->budget_inherit))
+			return true;
+	return false;
+}
+
 /**
  * cram_cgroup_charge_writable - charge pages to all budgets that bind them
  * @cg: the books
@@ -266,7 +301,7 @@ bool cram_cgroup_charge_writable(struct cram_cgroup *cg, unsigned long nr)
 	struct cram_cgroup *over;
 	struct page_counter *fail;
 
-	if (!READ_ONCE(cg->budgeted))
+	if (!cram_budgeted(cg))
 		return false;
 	/*
 	 * A counter tries by exceeding its limit. Who looks then, would revoke;
@@ -314,7 +349,7 @@ unsigned long cram_cgroup_writable(struct cram_cgroup *cg)
  */
 bool cram_cgroup_over_budget(struct cram_cgroup *cg, struct cram_cgroup *top)
 {
-	if (!READ_ONCE(cg->budgeted))
+	if (!cram_budgeted(cg))
 		return true;
 	for (; cg; cg = cg == top ? NULL : cram_parent(cg))
 		if (page_counter_read(&cg->writable) > READ_ONCE(cg->writable.max))
@@ -612,7 +647,7 @@ void cram_cgroup_node_event(int nid, enum cram_event event)
  */
 bool cram_cgroup_alive(struct cram_cgroup *cg)
 {
-	/* Pairs with the barrier before owners are re-pointed */
+	/* Pairs with the barrier before the owner leads elsewhere */
 	smp_rmb();
 	return !READ_ONCE(cg->dying);
 }
@@ -936,28 +971,15 @@ static int cram_writable_budget_show(struct seq_file *sf, void *v)
 	return 0;
 }
 
-static void cram_update_budgeted(struct cram_cgroup *top)
-{
-	struct cgroup_subsys_state *css;
-
-	lockdep_assert_held(&cram_config_lock);
-
-	rcu_read_lock();
-	css_for_each_descendant_pre(css, &top->css) {
-		struct cram_cgroup *cg = css_cram(css), *parent = cram_parent(cg);
-
-		WRITE_ONCE(cg->budgeted, !cg->budget_inherit || parent->budgeted);
-	}
-	rcu_read_unlock();
-}
-
 /* In force for all who charge from now on */
 static void cram_set_budget(struct cram_cgroup *cg, bool inherit, unsigned long max)
 {
 	mutex_lock(&cram_config_lock);
-	cg->budget_inherit = inherit;
+	if (inherit)
+		WRITE_ONCE(cg->budget_inherit, true);
 	xchg(&cg->writable.max, max);
-	cram_update_budgeted(cg);
+	/* Whoever sees that there is a number, sees which */
+	smp_store_release(&cg->budget_inherit, inherit);
 	mutex_unlock(&cram_config_lock);
 }
 
@@ -1010,34 +1032,20 @@ static u64 cram_writable_current_read(struct cgroup_subsys_state *css,
 static int cram_nodes_show(struct seq_file *sf, void *v)
 {
 	struct cram_cgroup *cg = css_cram(seq_css(sf));
+	nodemask_t nodes;
+	bool all;
 
-	mutex_lock(&cram_config_lock);
-	if (!cg->nodes_all && nodes_empty(cg->nodes))
-		seq_puts(sf, "none\n");
-	else if (cg->nodes_all)
-		seq_puts(sf, "\n");
-	else
-		seq_printf(sf, "%*pbl\n", nodemask_pr_args(&cg->nodes));
-	mutex_unlock(&cram_config_lock);
-	return 0;
-}
-
-static void cram_update_allowed(struct cram_cgroup *top)
-{
-	struct cgroup_subsys_state *css;
-
-	lockdep_assert_held(&cram_config_lock);
-
-	rcu_read_lock();
-	css_for_each_descendant_pre(css, &top->css) {
-		struct cram_cgroup *cg = css_cram(css), *parent = cram_parent(cg);
-		nodemask_t allowed = parent ? parent->allowed : NODE_MASK_ALL;
-
-		if (!cg->nodes_all)
-			nodes_and(allowed, allowed, cg->nodes);
-		cg->allowed = allowed;
+	scoped_guard(spinlock, &cram_rights_lock) {
+		nodes = cg->nodes;
+		all = cg->nodes_all;
 	}
-	rcu_read_unlock();
+	if (all)
+		seq_puts(sf, "\n");
+	else if (nodes_empty(nodes))
+		seq_puts(sf, "none\n");
+	else
+		seq_printf(sf, "%*pbl\n", nodemask_pr_args(&nodes));
+	return 0;
 }
 
 static ssize_t cram_nodes_write(struct kernfs_open_file *of, char *buf,
@@ -1054,25 +1062,26 @@ static ssize_t cram_nodes_write(struct kernfs_open_file *of, char *buf,
 		if (nodelist_parse(buf, nodes) || nodes_empty(nodes))
 			return -EINVAL;
 	}
-
-	mutex_lock(&cram_config_lock);
-	if (!nodes_subset(nodes, cram_nodes)) {
-		mutex_unlock(&cram_config_lock);
+	if (!nodes_subset(nodes, cram_nodes))
 		return -ENODEV;
-	}
-	cg->nodes = nodes;
+
+	guard(spinlock)(&cram_rights_lock);
+	cg->nodes = all ? NODE_MASK_ALL : nodes;
 	cg->nodes_all = all;
-	cram_update_allowed(cg);
-	mutex_unlock(&cram_config_lock);
 	return nbytes;
 }
 
 static int cram_nodes_effective_show(struct seq_file *sf, void *v)
 {
 	struct cram_cgroup *cg = css_cram(seq_css(sf));
-	nodemask_t nodes;
+	nodemask_t nodes = NODE_MASK_NONE;
+	int nid;
 
-	nodes_and(nodes, cg->allowed, cram_nodes);
+	rcu_read_lock();
+	for_each_node_mask(nid, cram_nodes)
+		if (cram_cgroup_node_allowed(cg, nid))
+			node_set(nid, nodes);
+	rcu_read_unlock();
 	seq_printf(sf, "%*pbl\n", nodemask_pr_args(&nodes));
 	return 0;
 }
@@ -1141,7 +1150,6 @@ static void cram_cgroup_init(struct cram_cgroup *cg, struct cram_cgroup *parent)
 {
 	int nid;
 
-	INIT_LIST_HEAD(&cg->owners);
 	INIT_LIST_HEAD(&cg->peaks);
 	spin_lock_init(&cg->peaks_lock);
 	page_counter_init(&cg->resident, parent ? &parent->resident : NULL, false);
@@ -1150,8 +1158,8 @@ static void cram_cgroup_init(struct cram_cgroup *cg, struct cram_cgroup *parent)
 	cg->page_max = U64_MAX;
 	for (nid = 0; nid < nr_node_ids; nid++)
 		cg->node[nid].max = PAGE_COUNTER_MAX;
+	cg->nodes = NODE_MASK_ALL;
 	cg->nodes_all = true;
-	cg->allowed = parent ? parent->allowed : NODE_MASK_ALL;
 }
 
 static struct cgroup_subsys_state *
@@ -1159,18 +1167,17 @@ cram_css_alloc(struct cgroup_subsys_state *parent_css)
 {
 	struct cram_cgroup *cg;
 
-	cg = kzalloc(struct_size(cg, node, nr_node_ids), GFP_KERNEL);
+	cg = kzalloc(struct_size(cg, node, nr_node_ids), GFP_KERNEL_ACCOUNT);
 	if (!cg)
 		return ERR_PTR(-ENOMEM);
-	cg->cpu = alloc_percpu(struct cram_cgroup_cpu);
+	cg->cpu = alloc_percpu_gfp(struct cram_cgroup_cpu, GFP_KERNEL_ACCOUNT);
 	if (!cg->cpu)
 		goto free;
+	cg->owner = cram_owner_alloc();
+	if (!cg->owner)
+		goto free_cpu;
 
 	cram_cgroup_init(cg, css_cram(parent_css));
-	/* The id is taken here and not in css_online, which cannot fail well */
-	cg->owner = cram_owner_create(cg, &cg->owners);
-	if (IS_ERR(cg->owner))
-		goto free_cpu;
 	return &cg->css;
 
 free_cpu:
@@ -1180,38 +1187,58 @@ free:
 	return ERR_PTR(-ENOMEM);
 }
 
+/* There is no id for it: the pages will be the parent's */
+static void cram_lodge(struct cram_cgroup *cg, struct cram_cgroup *parent)
+{
+	struct cram_owner *own = cg->owner;
+
+	pr_info_ratelimited("cram: no owner id is left, pages of a new cgroup will be its parent's\n");
+	cg->lodger = true;
+	cg->owner = parent->owner;
+	/* The parent is online and has its own reference */
+	cram_owner_tryget(cg->owner, 1);
+	cram_owner_put(own, 1);
+}
+
+/*
+ * What can fail without harm is here, so that an owner that can be found is one of
+ * a cgroup that can. The css is published after it.
+ */
 static int cram_css_online(struct cgroup_subsys_state *css)
 {
 	struct cram_cgroup *cg = css_cram(css), *parent = cram_parent(cg);
+	int err;
 
-	/* Those of the parent may have been written since css_alloc */
-	mutex_lock(&cram_config_lock);
-	if (parent) {
-		cg->allowed = parent->allowed;
-		cg->budgeted = parent->budgeted;
-	}
-	mutex_unlock(&cram_config_lock);
+	if (!parent)
+		return cram_owner_register(cg->owner, cg, NULL);
+
+	err = parent->lodger ? -EBUSY : cram_owner_register(cg->owner, cg, parent->owner);
+	if (err)
+		cram_lodge(cg, parent);
 	return 0;
 }
 
 static void cram_css_offline(struct cgroup_subsys_state *css)
 {
-	struct cram_cgroup *cg = css_cram(css), *parent = cram_parent(cg);
+	struct cram_cgroup *cg = css_cram(css);
 
 	WRITE_ONCE(cg->dying, true);
-	/* Before owners lead elsewhere: pairs with the barrier in cram_cgroup_alive() */
+	/* Before the owner leads elsewhere: pairs with the barrier in cram_cgroup_alive() */
 	smp_wmb();
-	cram_owners_reparent(&cg->owners, &parent->owners, parent);
-	cram_owner_put(cg->owner, 1);
+	if (!cg->lodger)
+		cram_owner_orphan(cg->owner);
 }
 
+/*
+ * Nobody finds the css any more, nor has for a grace period. Until now somebody
+ * could have, and have taken its owner from it. If it was never online, nobody knows
+ * the owner, either.
+ */
 static void cram_css_free(struct cgroup_subsys_state *css)
 {
 	struct cram_cgroup *cg = css_cram(css);
 
-	/* Never online: what came after cram_css_alloc() has failed */
-	if (!cg->dying)
-		cram_css_offline(css);
+	cram_owner_put(cg->owner, 1);
 	free_percpu(cg->cpu);
 	kfree(cg);
 }

@@ -42,7 +42,6 @@ struct cram_cgroup *cram_test_cgroup(struct kunit *test, struct cram_cgroup *par
 		list_add_tail(&cg->css.sibling, &parent->css.children);
 	}
 	cram_cgroup_init(cg, parent);
-	KUNIT_ASSERT_EQ(test, cram_css_online(&cg->css), 0);
 	return cg;
 }
 
@@ -365,26 +364,206 @@ static void cram_test_shares_sum(struct kunit *test)
 	}
 }
 
+/* --- owners -------------------------------------------------------------------- */
+
+static bool cram_test_known(u32 id)
+{
+	guard(rcu)();
+	return cram_owner_lookup(id);
+}
+
+static struct cram_cgroup *cram_test_books(struct cram_owner *owner)
+{
+	guard(rcu)();
+	return cram_owner_books(owner);
+}
+
+/* A cgroup as the cgroup core makes it, but in no hierarchy */
+static struct cram_cgroup *cram_test_create(struct kunit *test, struct cram_cgroup *parent)
+{
+	struct cgroup_subsys_state *css = cram_css_alloc(parent ? &parent->css : NULL);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, css);
+	css->parent = parent ? &parent->css : NULL;
+	css->ss = &cram_test_subsys;
+	css->cgroup = &cgrp_dfl_root.cgrp;
+	return css_cram(css);
+}
+
+static struct cram_cgroup *cram_test_mkdir(struct kunit *test, struct cram_cgroup *parent)
+{
+	struct cram_cgroup *cg = cram_test_create(test, parent);
+
+	KUNIT_EXPECT_EQ(test, cram_css_online(&cg->css), 0);
+	return cg;
+}
+
 /* It was made, and then something else of the cgroup could not be */
 static void cram_test_never_online(struct kunit *test)
 {
-	struct cram_cgroup *parent = cram_test_cgroup(test, NULL);
-	struct cgroup_subsys_state *css = cram_css_alloc(&parent->css);
-	u32 id;
+	struct cram_cgroup *parent = cram_test_mkdir(test, NULL);
+	struct cram_cgroup *cg = cram_test_create(test, parent);
+	long refs = atomic_long_read(&parent->owner->refs);
 
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, css);
-	css->parent = &parent->css;
-	id = css_cram(css)->owner->id;
-	rcu_read_lock();
-	KUNIT_EXPECT_PTR_EQ(test, cram_owner_lookup(id), css_cram(css)->owner);
-	rcu_read_unlock();
-
-	cram_css_free(css);
+	/* Nobody can have found it, so nothing of it can be left behind */
+	KUNIT_EXPECT_EQ(test, cg->owner->id, 0);
+	/* The parent may be offline by the time at which it is freed */
+	cram_css_offline(&parent->css);
+	cram_css_free(&cg->css);
 	rcu_barrier();
-	KUNIT_EXPECT_TRUE(test, list_empty(&parent->owners));
-	rcu_read_lock();
-	KUNIT_EXPECT_NULL(test, cram_owner_lookup(id));
-	rcu_read_unlock();
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&parent->owner->refs), refs);
+	cram_css_free(&parent->css);
+	rcu_barrier();
+}
+
+/* Whoever found a cgroup finds an owner, until the cgroup is freed */
+static void cram_test_owner_of_dying(struct kunit *test)
+{
+	struct cram_cgroup *parent = cram_test_mkdir(test, NULL);
+	struct cram_cgroup *cg = cram_test_mkdir(test, parent);
+	struct cram_owner *owner = cg->owner;
+	u32 id = owner->id;
+
+	KUNIT_EXPECT_PTR_EQ(test, cram_test_books(owner), cg);
+	cram_css_offline(&cg->css);
+	rcu_barrier();
+	/* As a demotion that has found it just before it was unpublished */
+	KUNIT_EXPECT_TRUE(test, cram_test_known(id));
+	KUNIT_ASSERT_TRUE(test, cram_owner_tryget(cram_cgroup_owner(cg), 1));
+	KUNIT_EXPECT_PTR_EQ(test, cram_test_books(owner), parent);
+	cram_css_free(&cg->css);
+	rcu_barrier();
+
+	/* A page is left, and then it is not */
+	KUNIT_EXPECT_TRUE(test, cram_test_known(id));
+	KUNIT_EXPECT_PTR_EQ(test, cram_test_books(owner), parent);
+	cram_owner_put(owner, 1);
+	rcu_barrier();
+	KUNIT_EXPECT_FALSE(test, cram_test_known(id));
+	cram_css_offline(&parent->css);
+	cram_css_free(&parent->css);
+	rcu_barrier();
+}
+
+#define CRAM_TEST_DEPTH	5
+
+/* A line of cgroups is removed from below, in the end with one page left */
+static void cram_test_owner_line(struct kunit *test)
+{
+	struct cram_cgroup *line[CRAM_TEST_DEPTH];
+	struct cram_owner *last;
+	u32 id[CRAM_TEST_DEPTH];
+	int i;
+
+	for (i = 0; i < CRAM_TEST_DEPTH; i++) {
+		line[i] = cram_test_mkdir(test, i ? line[i - 1] : NULL);
+		id[i] = line[i]->owner->id;
+	}
+	last = line[CRAM_TEST_DEPTH - 1]->owner;
+	KUNIT_ASSERT_TRUE(test, cram_owner_tryget(last, 1));
+
+	for (i = CRAM_TEST_DEPTH - 1; i > 0; i--) {
+		cram_css_offline(&line[i]->css);
+		KUNIT_EXPECT_PTR_EQ(test, cram_test_books(last), line[i - 1]);
+		cram_css_free(&line[i]->css);
+		rcu_barrier();
+		KUNIT_EXPECT_PTR_EQ(test, cram_test_books(last), line[i - 1]);
+	}
+	/* The last keeps those above it, and they go one after the other */
+	for (i = 1; i < CRAM_TEST_DEPTH; i++)
+		KUNIT_EXPECT_TRUE(test, cram_test_known(id[i]));
+	cram_owner_put(last, 1);
+	for (i = CRAM_TEST_DEPTH - 1; i > 0; i--) {
+		rcu_barrier();
+		KUNIT_EXPECT_FALSE_MSG(test, cram_test_known(id[i]), "level %d", i);
+	}
+	KUNIT_EXPECT_TRUE(test, cram_test_known(id[0]));
+	cram_css_free(&line[0]->css);
+	rcu_barrier();
+}
+
+static struct cram_cgroup *cram_test_full(struct cram_cgroup *cg, int nid)
+{
+	guard(rcu)();
+	return cram_cgroup_full(cg, nid, 1);
+}
+
+/* No id is left: pages are the parent's, and a limit refuses what it cannot count */
+static void cram_test_lodger(struct kunit *test)
+{
+	struct cram_cgroup *root = cram_test_mkdir(test, NULL);
+	struct cram_cgroup *parent = cram_test_mkdir(test, root);
+	struct cram_cgroup *cg, *child;
+	u32 id = parent->owner->id, max = cram_max_owner_id;
+
+	/* That one is taken */
+	cram_max_owner_id = 1;
+	cg = cram_test_mkdir(test, parent);
+	cram_max_owner_id = max;
+	/* An id of its own would have it charge around its parent's books */
+	child = cram_test_mkdir(test, cg);
+
+	KUNIT_EXPECT_PTR_EQ(test, cg->owner, parent->owner);
+	KUNIT_EXPECT_PTR_EQ(test, child->owner, parent->owner);
+	KUNIT_EXPECT_PTR_EQ(test, cram_test_books(child->owner), parent);
+
+	KUNIT_EXPECT_NULL(test, cram_test_full(child, NUMA_NO_NODE));
+	KUNIT_EXPECT_NULL(test, cram_test_full(child, TEST_NID));
+	cg->resident.max = 1000;
+	KUNIT_EXPECT_PTR_EQ(test, cram_test_full(child, NUMA_NO_NODE), cg);
+	KUNIT_EXPECT_NULL(test, cram_test_full(child, TEST_NID));
+	cg->resident.max = PAGE_COUNTER_MAX;
+	cg->node[TEST_NID].max = 1000;
+	KUNIT_EXPECT_NULL(test, cram_test_full(child, NUMA_NO_NODE));
+	KUNIT_EXPECT_PTR_EQ(test, cram_test_full(child, TEST_NID), cg);
+	cg->node[TEST_NID].max = PAGE_COUNTER_MAX;
+	cram_test_budget(child, 1000);
+	KUNIT_EXPECT_PTR_EQ(test, cram_test_full(child, NUMA_NO_NODE), child);
+	/* Where there are books, a limit is one */
+	parent->resident.max = 1000;
+	KUNIT_EXPECT_NULL(test, cram_test_full(cg, NUMA_NO_NODE));
+
+	/* They go, and take nothing of the parent's with them */
+	cram_css_offline(&child->css);
+	cram_css_free(&child->css);
+	cram_css_offline(&cg->css);
+	cram_css_free(&cg->css);
+	rcu_barrier();
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&parent->owner->refs), 1);
+	KUNIT_EXPECT_PTR_EQ(test, cram_test_books(parent->owner), parent);
+	cram_css_offline(&parent->css);
+	cram_css_free(&parent->css);
+	rcu_barrier();
+	KUNIT_EXPECT_FALSE(test, cram_test_known(id));
+	cram_css_free(&root->css);
+	rcu_barrier();
+}
+
+/* --- cram.nodes ---------------------------------------------------------------- */
+
+static bool cram_test_allowed(struct cram_cgroup *cg, int nid)
+{
+	guard(rcu)();
+	return cram_cgroup_node_allowed(cg, nid);
+}
+
+/* Every level can take away, whenever it was written, and none can give */
+static void cram_test_rights(struct kunit *test)
+{
+	struct cram_cgroup *top = cram_test_cgroup(test, NULL);
+	struct cram_cgroup *cg = cram_test_cgroup(test, top), *late;
+
+	KUNIT_EXPECT_TRUE(test, cram_test_allowed(cg, TEST_NID));
+	node_clear(TEST_NID, top->nodes);
+	late = cram_test_cgroup(test, cg);
+	KUNIT_EXPECT_FALSE(test, cram_test_allowed(top, TEST_NID));
+	KUNIT_EXPECT_FALSE(test, cram_test_allowed(cg, TEST_NID));
+	KUNIT_EXPECT_FALSE(test, cram_test_allowed(late, TEST_NID));
+	KUNIT_EXPECT_TRUE(test, cram_test_allowed(late, TEST_NID + 1));
+	node_set(TEST_NID, top->nodes);
+	nodes_clear(cg->nodes);
+	KUNIT_EXPECT_TRUE(test, cram_test_allowed(top, TEST_NID));
+	KUNIT_EXPECT_FALSE(test, cram_test_allowed(late, TEST_NID));
 }
 
 static struct kunit_case cram_cgroup_cases[] = {
@@ -397,6 +576,10 @@ static struct kunit_case cram_cgroup_cases[] = {
 	KUNIT_CASE(cram_test_shares_of_node),
 	KUNIT_CASE(cram_test_shares_sum),
 	KUNIT_CASE(cram_test_never_online),
+	KUNIT_CASE(cram_test_owner_of_dying),
+	KUNIT_CASE(cram_test_owner_line),
+	KUNIT_CASE(cram_test_lodger),
+	KUNIT_CASE(cram_test_rights),
 	{}
 };
 

@@ -119,7 +119,7 @@ static bool cram_upgrade(struct cram_node *cn, unsigned long pfn, u32 *slot)
 	owner = cram_owner_lookup(cram_slot_owner(old));
 	if (!owner)
 		return false;
-	cg = rcu_dereference(owner->cg);
+	cg = cram_owner_books(owner);
 	if (!cram_cgroup_charge_writable(cg, 1))
 		return false;
 	if (!cram_node_charge_writable(cn))
@@ -190,7 +190,7 @@ void cram_end_upgrade(struct cram_node *cn, unsigned long pfn, u32 id)
 	cram_done(cn, 1);
 	if (WARN_ON_ONCE(!owner))
 		return;
-	cram_cgroup_uncharge_writable(rcu_dereference(owner->cg), 1);
+	cram_cgroup_uncharge_writable(cram_owner_books(owner), 1);
 	xa_lock_irqsave(&owner->upgraded, flags);
 	__xa_erase(&owner->upgraded, pfn);
 	xa_unlock_irqrestore(&owner->upgraded, flags);
@@ -443,7 +443,7 @@ static bool cram_is_over(struct cram_owner *owner, unsigned long pfn,
 	cn = cram_node_of(owner, pfn);
 	if (!cn)
 		return false;
-	return cram_cgroup_over_budget(rcu_dereference(owner->cg), pass->root) ||
+	return cram_cgroup_over_budget(cram_owner_books(owner), pass->root) ||
 	       (!pass->root && cram_node_over(cn));
 }
 
@@ -521,7 +521,7 @@ static bool cram_owner_over(struct cram_owner *owner, struct cram_pass *pass)
 	int nid;
 
 	guard(rcu)();
-	if (cram_cgroup_over_budget(rcu_dereference(owner->cg), pass->root))
+	if (cram_cgroup_over_budget(cram_owner_books(owner), pass->root))
 		return true;
 	if (pass->root)
 		return false;
@@ -569,7 +569,7 @@ static void cram_pass_owner(struct cram_owner *owner, struct cram_pass *pass)
 	}
 
 	rcu_read_lock();
-	cg = rcu_dereference(owner->cg);
+	cg = cram_owner_books(owner);
 	if (revoked) {
 		cram_count(cg, CRAM_STAT_REVOKE, revoked);
 		cram_cgroup_event(cg, CRAM_EVENT_REVOKE);

@@ -410,7 +410,6 @@ static struct kunit_suite cram_capacity_suite = {
  * @test: whose it is
  * @cg: who pays
  * @owner: stands for @cg
- * @owners: the only one
  * @folio: the page; the reference to it is that of @mapping
  * @mapping: so that the reference is one that is expected
  * @slot: its slot
@@ -421,7 +420,6 @@ struct test_page {
 	struct kunit *test;
 	struct cram_cgroup *cg;
 	struct cram_owner *owner;
-	struct list_head owners;
 	struct folio *folio;
 	struct address_space mapping;
 	u32 slot;
@@ -478,7 +476,7 @@ static void test_page_release(void *data)
 	page->folio->mapping = NULL;
 	folio_put(page->folio);
 	cram_owner_put(page->owner, 1);
-	/* It is on a list here */
+	/* It leads to books that are ours */
 	rcu_barrier();
 }
 
@@ -490,16 +488,15 @@ static struct test_page *test_page(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	page->test = test;
 	page->cg = cram_test_cgroup(test, cram_test_cgroup(test, NULL));
-	INIT_LIST_HEAD(&page->owners);
 	page->folio = folio_alloc(GFP_KERNEL, 0);
 	KUNIT_ASSERT_NOT_NULL(test, page->folio);
-	page->owner = cram_owner_create(page->cg, &page->owners);
-	if (IS_ERR(page->owner)) {
+	page->owner = cram_owner_alloc();
+	if (!page->owner)
 		folio_put(page->folio);
-		KUNIT_ASSERT_FALSE(test, IS_ERR(page->owner));
-	}
+	KUNIT_ASSERT_NOT_NULL(test, page->owner);
 	page->folio->mapping = &page->mapping;
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, test_page_release, page), 0);
+	KUNIT_ASSERT_EQ(test, cram_owner_register(page->owner, page->cg, NULL), 0);
 
 	cn = &page->dev.cn;
 	test_device_init(&page->dev, 10 * TEST_CELLS, 0);

@@ -169,7 +169,7 @@ static void cram_uncharge_owner(struct cram_node *cn, u32 id, unsigned int nr)
 	rcu_read_lock();
 	owner = cram_owner_lookup(id);
 	if (!WARN_ON_ONCE(!owner)) {
-		cram_cgroup_uncharge(rcu_dereference(owner->cg), cn->nid, nr);
+		cram_cgroup_uncharge(cram_owner_books(owner), cn->nid, nr);
 		cram_owner_put(owner, nr);
 	}
 	rcu_read_unlock();
@@ -203,7 +203,7 @@ static void cram_tell_poison(u32 id)
 	guard(rcu)();
 	owner = cram_owner_lookup(id);
 	if (owner)
-		cram_cgroup_event(rcu_dereference(owner->cg), CRAM_EVENT_POISON);
+		cram_cgroup_event(cram_owner_books(owner), CRAM_EVENT_POISON);
 }
 
 void __cram_uncharge_batch(const struct cram_uncharge *u)
@@ -269,7 +269,7 @@ static struct cram_cgroup *cram_payer(struct cram_node *cn, struct folio *folio)
 	struct cram_owner *owner;
 
 	owner = cram_owner_lookup(cram_slot_owner(READ_ONCE(*cram_slot(cn, folio_pfn(folio)))));
-	return owner ? rcu_dereference(owner->cg) : NULL;
+	return owner ? cram_owner_books(owner) : NULL;
 }
 
 static void cram_count_pages(struct cram_node *cn, struct folio *folio, long nr,

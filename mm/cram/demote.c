@@ -317,11 +317,12 @@ static struct folio *cram_alloc_target(struct folio *src, unsigned long private)
 	if (!cn)
 		goto refuse;
 
-	/* A cgroup that just went offline: let the page go to swap this once */
 	owner = cram_cgroup_owner(cg);
 	why = CRAM_STAT_REFUSE_RIGHT;
-	if (!cram_owner_tryget(owner, nr))
+	if (WARN_ON_ONCE(!cram_owner_tryget(owner, nr)))
 		goto refuse;
+	/* The parent's, when the cgroup is about to go; what is given back, is there */
+	cg = cram_owner_books(owner);
 
 	why = CRAM_STAT_REFUSE_MAX;
 	if (!cram_cgroup_try_charge(cg, cn->nid, nr))

@@ -80,7 +80,7 @@ static unsigned long cram_slot_wanted(u32 slot, const struct cram_eviction *e)
 	owner = cram_owner_lookup(cram_slot_owner(slot));
 	if (!owner)
 		return 0;
-	cg = rcu_dereference(owner->cg);
+	cg = cram_owner_books(owner);
 	if (e->fair)
 		return cram_cgroup_evict_share(cg);
 	return cram_cgroup_is_descendant(cg, e->root) ? ULONG_MAX : 0;
@@ -340,7 +340,7 @@ static void cram_count_eviction(u32 owner_id, const struct cram_eviction *e,
 	owner = cram_owner_lookup(owner_id);
 	if (!owner)
 		return;
-	cg = rcu_dereference(owner->cg);
+	cg = cram_owner_books(owner);
 	/* What is being written counts, too, or it would be asked for again */
 	if (e->fair)
 		cram_cgroup_gave(cg, isolated);

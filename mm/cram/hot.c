@@ -377,7 +377,7 @@ static void cram_count_refused(u32 owner_id, unsigned long nr)
 	guard(rcu)();
 	owner = cram_owner_lookup(owner_id);
 	if (owner)
-		cram_cgroup_refuse_hot(rcu_dereference(owner->cg), nr);
+		cram_cgroup_refuse_hot(cram_owner_books(owner), nr);
 }
 
 /* Whose turn is it? The next owner that has hot pages, in the order of their ids */

@@ -37,7 +37,7 @@
  *
  * Locks, outermost first: cram_nodes_mutex (registry; process context),
  * cram_node.state_mutex, cram_node.reading_mutex (one reading at a time, over
- * the driver's call), zone->lock, cram_owner_lock. The paths from reclaim and
+ * the driver's call), zone->lock. The paths from reclaim and
  * from page free take none of these: they use RCU, atomics and the slot.
  */
 #ifndef _MM_CRAM_INTERNAL_H

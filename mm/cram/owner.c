@@ -3,79 +3,92 @@
  * Owners: who pays for resident pages.
  *
  * A page's slot stores the id of an owner, not of a cgroup. While the cgroup
- * is online the owner points to it. When it goes offline the owner is
- * re-pointed to the parent, with all that were re-pointed to it before, so
- * that its pages stay charged to the nearest living ancestor without pinning
- * a dead cgroup. An owner is freed with its last page.
+ * is online the owner leads to its books. When the cgroup goes offline, the
+ * owner forgets them and from then on leads to where the parent's owner leads,
+ * so that its pages stay charged to the nearest living ancestor without pinning
+ * a dead cgroup. However many pages and dead descendants there are, that is one
+ * store. An owner is freed with its last page, after its cgroup, and after the
+ * owners below it.
  *
- * The page counters are hierarchical, so re-pointing moves no numbers: what
+ * The page counters are hierarchical, so no number moves at that moment: what
  * was charged below is in the parent's counter already, and is given back
  * there.
  */
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
 #include "internal.h"
 
+/* Owners to look at before others may have the CPU, and RCU its grace period */
+#define CRAM_OWNER_SLICE	1024
+
 /* The erasure is in an RCU callback, hence LOCK_BH */
 static DEFINE_XARRAY_FLAGS(cram_owners, XA_FLAGS_ALLOC1 | XA_FLAGS_LOCK_BH);
 
-/* The cgroups' lists of the owners that point to them */
-static DEFINE_SPINLOCK(cram_owner_lock);
+/* The highest id to give out; tests have fewer, see debugfs cram/max_owner_id */
+u32 cram_max_owner_id = CRAM_OWNER_MASK;
 
 /**
- * cram_owner_create - make the owner for a cgroup that comes online
- * @cg: its books
- * @owners: the cgroup's list of owners
+ * cram_owner_alloc - make an owner that nobody finds yet
+ *
+ * It is accounted to whoever makes the cgroup, and can outlive that cgroup.
  *
  * Context: process, may sleep.
- * Return: the owner with the cgroup's reference on it, or an ERR_PTR: -ENOMEM,
- * -EBUSY when all 2^24 ids are in use.
+ * Return: the owner with the cgroup's reference on it, or %NULL.
  */
-struct cram_owner *cram_owner_create(struct cram_cgroup *cg,
-				     struct list_head *owners)
+struct cram_owner *cram_owner_alloc(void)
 {
 	struct cram_owner *owner;
-	int err;
 
-	owner = kzalloc_obj(*owner);
+	owner = kzalloc_obj(*owner, GFP_KERNEL_ACCOUNT);
 	if (!owner)
-		return ERR_PTR(-ENOMEM);
-
+		return NULL;
 	atomic_long_set(&owner->refs, 1);
 	xa_init_flags(&owner->upgraded, XA_FLAGS_LOCK_IRQ);
-	RCU_INIT_POINTER(owner->cg, cg);
-	err = xa_alloc_bh(&cram_owners, &owner->id, owner,
-			  XA_LIMIT(1, CRAM_OWNER_MASK), GFP_KERNEL);
-	if (err) {
-		kfree(owner);
-		return ERR_PTR(err);
-	}
-	spin_lock_bh(&cram_owner_lock);
-	list_add(&owner->siblings, owners);
-	spin_unlock_bh(&cram_owner_lock);
 	return owner;
 }
 
 /**
- * cram_owners_reparent - a cgroup goes offline
- * @from: its list of owners
- * @to: the parent's
- * @parent: the parent's books
+ * cram_owner_register - have an owner stand for a cgroup
+ * @owner: from cram_owner_alloc()
+ * @books: of the cgroup
+ * @up: the owner that stands for the parent, %NULL for the root
  *
- * Whoever follows an owner under RCU finds the one cgroup or the other, which
- * for a charge below the parent is the same.
+ * Context: process, may sleep.
+ * Return: 0, -ENOMEM, or -EBUSY when all 2^24 ids are in use.
  */
-void cram_owners_reparent(struct list_head *from, struct list_head *to,
-			  struct cram_cgroup *parent)
+int cram_owner_register(struct cram_owner *owner, struct cram_cgroup *books,
+			struct cram_owner *up)
 {
-	struct cram_owner *owner;
+	int err;
 
-	spin_lock_bh(&cram_owner_lock);
-	list_for_each_entry(owner, from, siblings)
-		rcu_assign_pointer(owner->cg, parent);
-	list_splice_init(from, to);
-	spin_unlock_bh(&cram_owner_lock);
+	/* Before there is an id by which to find it */
+	RCU_INIT_POINTER(owner->books, books);
+	owner->up = up;
+	err = xa_alloc_bh(&cram_owners, &owner->id, owner,
+			  XA_LIMIT(1, READ_ONCE(cram_max_owner_id)), GFP_KERNEL);
+	if (err) {
+		owner->id = 0;
+		owner->up = NULL;
+		return err;
+	}
+	/* The parent is online, and has its own reference */
+	if (up)
+		atomic_long_inc(&up->refs);
+	return 0;
+}
+
+/**
+ * cram_owner_orphan - the cgroup of an owner goes offline
+ * @owner: not the root's
+ *
+ * Whoever follows an owner under RCU finds the books of that cgroup or those of
+ * its parent, which for a charge below the parent is the same.
+ */
+void cram_owner_orphan(struct cram_owner *owner)
+{
+	RCU_INIT_POINTER(owner->books, NULL);
 }
 
 /**
@@ -94,10 +107,10 @@ static void cram_owner_free(struct rcu_head *rcu)
 {
 	struct cram_owner *owner = container_of(rcu, struct cram_owner, rcu);
 
-	xa_erase_bh(&cram_owners, owner->id);
-	spin_lock_bh(&cram_owner_lock);
-	list_del(&owner->siblings);
-	spin_unlock_bh(&cram_owner_lock);
+	if (owner->id)
+		xa_erase_bh(&cram_owners, owner->id);
+	if (owner->up)
+		cram_owner_put(owner->up, 1);
 	kfree(owner);
 }
 
@@ -114,26 +127,43 @@ void cram_owner_put(struct cram_owner *owner, long nr)
 		call_rcu(&owner->rcu, cram_owner_free);
 }
 
-/**
- * cram_owner_next - walk the owners that have upgraded pages
- * @id: where to start; set to where to go on
- * @root: those of this subtree, or %NULL for all
- *
- * Context: process. Return: the next with a reference, or NULL after the last.
- */
-struct cram_owner *cram_owner_next(u32 *id, struct cram_cgroup *root)
+/* Of the next owners only. Sets @id to where to go on, 0 after the last. */
+static struct cram_owner *cram_owner_next_slice(u32 *id, struct cram_cgroup *root)
 {
+	unsigned int left = CRAM_OWNER_SLICE;
 	struct cram_owner *owner;
 	unsigned long i;
 
 	guard(rcu)();
 	xa_for_each_start(&cram_owners, i, owner, *id) {
 		*id = i + 1;
-		if (xa_empty(&owner->upgraded) ||
-		    (root && !cram_cgroup_is_descendant(rcu_dereference(owner->cg), root)))
-			continue;
-		if (cram_owner_tryget(owner, 1))
+		if (!xa_empty(&owner->upgraded) &&
+		    (!root || cram_cgroup_is_descendant(cram_owner_books(owner), root)) &&
+		    cram_owner_tryget(owner, 1))
 			return owner;
+		if (!--left)
+			return NULL;
 	}
+	*id = 0;
 	return NULL;
+}
+
+/**
+ * cram_owner_next - walk the owners that have upgraded pages
+ * @id: where to start; set to where to go on
+ * @root: those of this subtree, or %NULL for all
+ *
+ * Context: process, may sleep.
+ * Return: the next with a reference, or NULL after the last.
+ */
+struct cram_owner *cram_owner_next(u32 *id, struct cram_cgroup *root)
+{
+	struct cram_owner *owner;
+
+	for (;;) {
+		owner = cram_owner_next_slice(id, root);
+		if (owner || !*id)
+			return owner;
+		cond_resched();
+	}
 }

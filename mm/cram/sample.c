@@ -161,7 +161,7 @@ void cram_end_sample(struct cram_node *cn, unsigned long pfn, u32 id)
 	guard(rcu)();
 	owner = cram_owner_lookup(id);
 	if (!WARN_ON_ONCE(!owner))
-		cram_cgroup_sample(rcu_dereference(owner->cg), -1, -(long)size);
+		cram_cgroup_sample(cram_owner_books(owner), -1, -(long)size);
 }
 
 /**

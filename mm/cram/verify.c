@@ -285,7 +285,7 @@ static unsigned long cram_count_slots(struct cram_node *cn, struct cram_cgroup *
 			last_id = cram_slot_owner(slot);
 			owner = cram_owner_lookup(last_id);
 			inside = owner &&
-				 cram_cgroup_is_descendant(rcu_dereference(owner->cg),
+				 cram_cgroup_is_descendant(cram_owner_books(owner),
 							   root);
 		}
 		if (!inside)
@@ -482,6 +482,7 @@ static int __init cram_verify_init(void)
 	debugfs_create_file("disable_hooks", 0600, dir, NULL, &cram_hooks_fops);
 	debugfs_create_file("corrupt_slot", 0200, dir, NULL, &cram_corrupt_fops);
 	debugfs_create_file_unsafe("hot_pass", 0200, dir, NULL, &cram_hot_pass_fops);
+	debugfs_create_u32("max_owner_id", 0600, dir, &cram_max_owner_id);
 	dput(dir);
 	return 0;
 }

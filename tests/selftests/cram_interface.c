@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -885,6 +886,105 @@ static void numa_stat(void)
 
 /* --- cgroups that come and go ----------------------------------------------- */
 
+/* Tests have fewer ids: all that are in use now, and not one more. */
+static void no_more_ids(void)
+{
+	CHECK_EQ(write_text(DEBUGFS "max_owner_id", "1"), 0);
+}
+
+static void more_ids(void)
+{
+	CHECK_EQ(write_text(DEBUGFS "max_owner_id", "16777215"), 0);
+}
+
+/* No owner id is left: a cgroup can be made, and its pages are its parent's. */
+static void no_owner_id(void)
+{
+	struct cg own = enter_child("own"), a, b;
+	void *p;
+
+	no_more_ids();
+	a = cg_make(cg_here.path, "a");
+	more_ids();
+	CHECK_EQ(cg_write(&a, "cgroup.subtree_control", "+memory +cram"), 0);
+	b = cg_make(a.path, "b");
+	CHECK_EQ(cg_enter(&b, getpid()), 0);
+	p = resident_pages(N, SEED);
+	CHECK_EQ(cg_number(&b, "cram.current"), 0);
+	CHECK_EQ(cg_number(&a, "cram.current"), 0);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), N * PAGE);
+	CHECK_EQ(cg_key(&cg_here, "cram.stat", "demote"), N);
+	CHECK_EQ(run_walker(), 0);
+
+	/* Rights bind as ever; a number that could not be kept refuses all. */
+	fill(p, N, SEED);
+	CHECK_EQ(cg_write(&a, "cram.nodes", "none"), 0);
+	pageout(p, N);
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK_EQ(cg_write(&a, "cram.nodes", "\n"), 0);
+	CHECK_EQ(cg_printf(&a, "cram.max", "%lu", 2 * N * PAGE), 0);
+	fill(p, N, SEED);
+	pageout(p, N);
+	CHECK_EQ(count_resident(p, N), 0);
+	CHECK(cg_key(&a, "cram.events.local", "max") > 0);
+	CHECK_EQ(cg_write(&a, "cram.max", "max"), 0);
+	fill(p, N, SEED);
+	demote(p, N);
+
+	/* They go before the pages. */
+	CHECK_EQ(cg_enter(&own, getpid()), 0);
+	CHECK(!rmdir(b.path) && !rmdir(a.path), "%m");
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), N * PAGE);
+	CHECK_EQ(run_walker(), 0);
+	CHECK_CONTENT(p, N, SEED);
+	unmap_pages(p, N);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+}
+
+static bool demoting;
+
+static void *demote_all_the_time(void *p)
+{
+	size_t i;
+
+	while (__atomic_load_n(&demoting, __ATOMIC_ACQUIRE)) {
+		madvise(p, N * PAGE, MADV_PAGEOUT);
+		for (i = 0; i < N; i++)
+			rewrite((char *)p + i * PAGE);
+	}
+	return NULL;
+}
+
+/* Pages of a cgroup are demoted at the very moment at which it goes. */
+static void removed_meanwhile(void)
+{
+	struct cg own = enter_child("own");
+	pthread_t thread;
+	int i;
+
+	for (i = 0; i < 50; i++) {
+		struct cg a = cg_make(cg_here.path, "a");
+		void *p = map_pages(N);
+
+		CHECK_EQ(cg_enter(&a, getpid()), 0);
+		fill(p, N, SEED);
+		CHECK_EQ(cg_enter(&own, getpid()), 0);
+		demoting = true;
+		CHECK(!pthread_create(&thread, NULL, demote_all_the_time, p));
+		nap_ms(i % 4 * 3);
+		CHECK(!rmdir(a.path), "%m");
+		/* It goes offline after that, by a worker, and is freed a grace period later. */
+		nap_ms(20);
+		__atomic_store_n(&demoting, false, __ATOMIC_RELEASE);
+		CHECK(!pthread_join(thread, NULL));
+		CHECK_CONTENT(p, N, SEED);
+		unmap_pages(p, N);
+	}
+	CHECK(cg_key(&cg_here, "cram.stat", "demote") > 0);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+	CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cgroup.stat", "nr_dying_subsys_cram") == 0));
+}
+
 static void removal(void)
 {
 	struct cg a = enter_child("a"), b = cg_make(cg_here.path, "b");
@@ -1086,6 +1186,8 @@ static const struct scenario scenarios[] = {
 	{ "the payer is above the memory cgroup", payer_above_the_lruvec },
 	{ "pages are charged where they were allocated", process_moves },
 	{ "the nearest ancestor with cram pays", nearest_ancestor },
+	{ "a cgroup for which there is no owner id", no_owner_id },
+	{ "a cgroup is removed while its pages are demoted", removed_meanwhile },
 };
 
 int main(void)
