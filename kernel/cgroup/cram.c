@@ -240,28 +240,61 @@ struct cram_cgroup *cram_cgroup_full(struct cram_cgroup *cg, int nid, unsigned l
 	return cg;
 }
 
+/*
+ * No more than the limit, not even for a moment: others would be refused that would
+ * have had space after it.
+ */
+static bool cram_node_try_charge(struct cram_cgroup *cg, int nid, unsigned long nr)
+{
+	atomic_long_t *resident = &cg->node[nid].resident;
+	long old = atomic_long_read(resident);
+
+	do {
+		if (old + nr > READ_ONCE(cg->node[nid].max))
+			return false;
+	} while (!atomic_long_try_cmpxchg(resident, &old, old + nr));
+
+	/*
+	 * Who lowers the limit looks at what is resident after that. If that was
+	 * before the exchange, the new limit is seen here.
+	 */
+	if (old + nr <= READ_ONCE(cg->node[nid].max))
+		return true;
+	atomic_long_sub(nr, resident);
+	return false;
+}
+
 /**
  * cram_cgroup_try_charge - charge pages of one node
  * @cg: the books
  * @nid: the node
  * @nr: how many pages
  *
+ * One who is refused has refused nobody else: what is full already is asked before
+ * anything is charged. What is left is that of several who want the last pages at
+ * the same moment, one that wants many can be in the way of one that wants few, as
+ * in page_counter_try_charge().
+ *
  * Context: RCU. Return: false when a limit up the tree is reached.
  */
 bool cram_cgroup_try_charge(struct cram_cgroup *cg, int nid, unsigned long nr)
 {
-	struct cram_cgroup *c, *over = NULL;
 	struct page_counter *fail;
+	struct cram_cgroup *c, *over;
 
-	if (!page_counter_try_charge(&cg->resident, nr, &fail))
+	if (cram_cgroup_full(cg, nid, nr) ||
+	    !page_counter_try_charge(&cg->resident, nr, &fail))
 		return false;
-	for (c = cg; c; c = cram_parent(c))
-		if (atomic_long_add_return(nr, &c->node[nid].resident) >
-		    READ_ONCE(c->node[nid].max))
-			over = c;
-	if (over)
-		cram_cgroup_uncharge(cg, nid, nr);
-	return !over;
+	for (over = cg; over; over = cram_parent(over))
+		if (!cram_node_try_charge(over, nid, nr))
+			break;
+	if (!over)
+		return true;
+
+	for (c = cg; c != over; c = cram_parent(c))
+		atomic_long_sub(nr, &c->node[nid].resident);
+	page_counter_uncharge(&cg->resident, nr);
+	return false;
 }
 
 /**

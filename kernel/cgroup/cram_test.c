@@ -4,6 +4,8 @@
  * here. Included by cram.c.
  */
 #include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/kthread.h>
 
 /* Of whose pages the tests are; any will do */
 #define TEST_NID	0
@@ -566,6 +568,105 @@ static void cram_test_rights(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, cram_test_allowed(late, TEST_NID));
 }
 
+/* --- charging at a limit ------------------------------------------------------- */
+
+static bool cram_test_resident_charge(struct cram_cgroup *cg, unsigned long nr)
+{
+	guard(rcu)();
+	return cram_cgroup_try_charge(cg, TEST_NID, nr);
+}
+
+static void cram_test_resident_uncharge(struct cram_cgroup *cg, unsigned long nr)
+{
+	guard(rcu)();
+	cram_cgroup_uncharge(cg, TEST_NID, nr);
+}
+
+/* A refusal leaves nothing behind, at whichever level it was */
+static void cram_test_charge_refused(struct kunit *test)
+{
+	struct cram_cgroup *line[3];
+	int i, level;
+
+	for (i = 0; i < 3; i++)
+		line[i] = cram_test_cgroup(test, i ? line[i - 1] : NULL);
+	for (level = 0; level < 6; level++) {
+		unsigned long *max = level < 3 ? &line[level]->node[TEST_NID].max :
+						 &line[level - 3]->resident.max;
+
+		*max = 5;
+		KUNIT_EXPECT_TRUE(test, cram_test_resident_charge(line[2], 5));
+		KUNIT_EXPECT_FALSE(test, cram_test_resident_charge(line[2], 1));
+		cram_test_resident_uncharge(line[2], 1);
+		KUNIT_EXPECT_FALSE(test, cram_test_resident_charge(line[2], 2));
+		KUNIT_EXPECT_TRUE(test, cram_test_resident_charge(line[2], 1));
+		cram_test_resident_uncharge(line[2], 5);
+		KUNIT_EXPECT_FALSE(test, cram_test_resident_charge(line[2], 6));
+		for (i = 0; i < 3; i++) {
+			KUNIT_EXPECT_EQ(test, cram_cgroup_resident(line[i], TEST_NID), 0);
+			KUNIT_EXPECT_EQ(test, cram_cgroup_resident(line[i], NUMA_NO_NODE), 0);
+		}
+		*max = PAGE_COUNTER_MAX;
+	}
+}
+
+/*
+ * One cgroup is always full and asks all the time for many pages. The other has space
+ * for one, in every number above it, and takes it and gives it back: it never fails.
+ */
+#define CRAM_TEST_ROUNDS	20000
+
+struct cram_test_asker {
+	struct cram_cgroup *cg;
+	struct completion started;
+	unsigned long taken;
+};
+
+static int cram_test_ask(void *data)
+{
+	struct cram_test_asker *asker = data;
+
+	complete(&asker->started);
+	while (!kthread_should_stop()) {
+		asker->taken += cram_test_resident_charge(asker->cg, 512);
+		cond_resched();
+	}
+	return 0;
+}
+
+static void cram_test_charge_together(struct kunit *test)
+{
+	struct cram_cgroup *top = cram_test_cgroup(test, NULL);
+	struct cram_cgroup *cg = cram_test_cgroup(test, top);
+	struct cram_test_asker asker = {
+		.cg = cram_test_cgroup(test, top),
+	};
+	struct task_struct *task;
+	int i, refused = 0;
+
+	/* Its own limit refuses it; the parent's would have to bear it until then */
+	init_completion(&asker.started);
+	asker.cg->node[TEST_NID].max = 511;
+	top->node[TEST_NID].max = 100;
+	KUNIT_ASSERT_TRUE(test, cram_test_resident_charge(cg, 99));
+
+	task = kthread_run(cram_test_ask, &asker, "cram_test_ask");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+	wait_for_completion(&asker.started);
+	for (i = 0; i < CRAM_TEST_ROUNDS; i++) {
+		if (!cram_test_resident_charge(cg, 1))
+			refused++;
+		else
+			cram_test_resident_uncharge(cg, 1);
+		cond_resched();
+	}
+	kthread_stop(task);
+	KUNIT_EXPECT_EQ(test, refused, 0);
+	KUNIT_EXPECT_EQ(test, asker.taken, 0);
+	KUNIT_EXPECT_EQ(test, cram_cgroup_resident(top, TEST_NID), 99);
+	KUNIT_EXPECT_EQ(test, cram_cgroup_resident(top, NUMA_NO_NODE), 99);
+}
+
 static struct kunit_case cram_cgroup_cases[] = {
 	KUNIT_CASE(cram_test_inherit),
 	KUNIT_CASE(cram_test_shared_budget),
@@ -580,6 +681,8 @@ static struct kunit_case cram_cgroup_cases[] = {
 	KUNIT_CASE(cram_test_owner_line),
 	KUNIT_CASE(cram_test_lodger),
 	KUNIT_CASE(cram_test_rights),
+	KUNIT_CASE(cram_test_charge_refused),
+	KUNIT_CASE(cram_test_charge_together),
 	{}
 };
 
