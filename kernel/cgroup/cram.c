@@ -633,15 +633,46 @@ void cram_cgroup_event(struct cram_cgroup *cg, enum cram_event event)
 	}
 }
 
-/* Pages of a cgroup itself on a node; a hint while children come and go. RCU. */
+/*
+ * In a walk over cgroups: let others have the CPU, and RCU its grace period, if
+ * they want it. The walk can go on from @cg, what else was found under RCU is void.
+ */
+static void cram_walk_pause(struct cram_cgroup *cg)
+{
+	/* One that is about to be online may fail to, and is freed then with references */
+	if (!need_resched() || !css_is_online(&cg->css) || !css_tryget(&cg->css))
+		return;
+	rcu_read_unlock();
+	cond_resched();
+	rcu_read_lock();
+	/* It may be the last one; RCU keeps the css until the next pause */
+	css_put(&cg->css);
+}
+
+/*
+ * Pages of a cgroup itself on a node; a hint while children come and go. RCU, which
+ * may be let go of meanwhile; the caller has a reference.
+ */
 static bool cram_cgroup_has_own(struct cram_cgroup *cg, int nid)
 {
 	long nr = atomic_long_read(&cg->node[nid].resident);
 	struct cgroup_subsys_state *child;
 
-	css_for_each_child(child, &cg->css)
+	css_for_each_child(child, &cg->css) {
 		nr -= atomic_long_read(&css_cram(child)->node[nid].resident);
+		cram_walk_pause(css_cram(child));
+	}
 	return nr > 0;
+}
+
+static void cram_cgroup_tell(struct cram_cgroup *cg, int nid, enum cram_event event)
+{
+	atomic64_inc(&cg->events[event]);
+	cgroup_file_notify(&cg->events_file);
+	if (cram_cgroup_has_own(cg, nid)) {
+		atomic64_inc(&cg->events_local[event]);
+		cgroup_file_notify(&cg->events_local_file);
+	}
 }
 
 /**
@@ -649,26 +680,26 @@ static bool cram_cgroup_has_own(struct cram_cgroup *cg, int nid)
  * @nid: the node
  * @event: the key
  *
- * Counted once in each cgroup in whose subtree there are pages of that node.
+ * Counted once in each cgroup in whose subtree there are pages of that node. A
+ * cgroup that comes or goes meanwhile may be left out.
  *
- * Context: process.
+ * Context: process, may sleep.
  */
 void cram_cgroup_node_event(int nid, enum cram_event event)
 {
 	struct cram_cgroup *cg;
 
-	guard(rcu)();
+	rcu_read_lock();
 	for (cg = cram_cgroup_next(NULL); cg; cg = cram_cgroup_next(cg)) {
-		if (atomic_long_read(&cg->node[nid].resident) <= 0 ||
-		    !cram_cgroup_alive(cg))
-			continue;
-		atomic64_inc(&cg->events[event]);
-		cgroup_file_notify(&cg->events_file);
-		if (cram_cgroup_has_own(cg, nid)) {
-			atomic64_inc(&cg->events_local[event]);
-			cgroup_file_notify(&cg->events_local_file);
+		if (atomic_long_read(&cg->node[nid].resident) > 0 &&
+		    cram_cgroup_alive(cg) && css_is_online(&cg->css) &&
+		    css_tryget(&cg->css)) {
+			cram_cgroup_tell(cg, nid, event);
+			css_put(&cg->css);
 		}
+		cram_walk_pause(cg);
 	}
+	rcu_read_unlock();
 }
 
 /**

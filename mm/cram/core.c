@@ -50,6 +50,12 @@
 /* So many drains, before a driver that has to go leaves pages behind */
 #define CRAM_FORCE_RETRIES	10
 
+/*
+ * Slots that a walk looks at before others may have the CPU, if it finds nothing to
+ * do: some microseconds.
+ */
+#define CRAM_SLOT_SLICE		4096
+
 /* For the counters of a node to be added up, which is due every second */
 #define CRAM_SETTLE_TIME	(5 * HZ)
 
@@ -383,16 +389,19 @@ static struct cram_node *cram_node_alloc(int nid, const struct cram_node_desc *d
 static void cram_mark_stale(struct cram_node *cn)
 {
 	struct cram_reading r = cram_last_reading(cn, NULL);
-	unsigned long i;
+	unsigned long i, nr = 0;
 
 	if (r.physical_free == r.physical)
 		return;
 	for (i = 0; i < cn->nr_slots; i++) {
+		if (!(i % CRAM_SLOT_SLICE))
+			cond_resched();
 		if (!pfn_to_online_page(cn->start_pfn + i))
 			continue;
 		cn->slots[i] = CRAM_FREED;
-		atomic_long_inc(&cn->freed);
+		nr++;
 	}
+	atomic_long_add(nr, &cn->freed);
 }
 
 /**
@@ -450,7 +459,8 @@ struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc)
 		goto free;
 	}
 
-	WRITE_ONCE(cram_node_table[nid], cn);
+	/* With all that is in it; whoever finds it there has an address dependency */
+	smp_store_release(&cram_node_table[nid], cn);
 	err = cram_node_sysfs_add(cn);
 	if (err) {
 		WRITE_ONCE(cram_node_table[nid], NULL);
@@ -549,10 +559,12 @@ void cram_kill_residents(struct cram_node *cn)
 	unsigned long i, nr = 0;
 
 	for (i = 0; i < cn->nr_slots; i++) {
-		if (cram_slot_state(READ_ONCE(cn->slots[i])) != CRAM_RESIDENT)
-			continue;
-		nr += !memory_failure(cn->start_pfn + i, 0);
-		cond_resched();
+		bool resident = cram_slot_state(READ_ONCE(cn->slots[i])) == CRAM_RESIDENT;
+
+		if (resident)
+			nr += !memory_failure(cn->start_pfn + i, 0);
+		if (resident || !(i % CRAM_SLOT_SLICE))
+			cond_resched();
 	}
 	if (nr)
 		pr_err("cram: node %d (%s) has lost its content: %lu pages retired\n",
