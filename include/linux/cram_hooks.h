@@ -66,6 +66,7 @@ struct cram_uncharge {
 	X(HUGE_UFFD_MOVE, huge_uffd_move) /* move_pages_huge_pmd() */	\
 	X(REVOKING, revoking)	/* do_wp_page(), before all else */	\
 	X(SPLIT, split)		/* there, of a large folio */		\
+	X(STAT, stat)		/* memcg_stat_format() */		\
 	X(HELD, held)		/* cram_folio_held(): not a hook, nor is */ \
 	X(ADMISSION, admission)	/* cram_admit(), but off all the same */
 
@@ -91,6 +92,7 @@ void __cram_migrate_folio(struct folio *old, struct folio *new, bool forced);
 void __cram_uncharge_folio(struct folio *folio, struct cram_uncharge *u);
 void __cram_uncharge_batch(const struct cram_uncharge *u);
 void __cram_promoted_write(struct folio *folio);
+u64 __cram_charged_stat(struct mem_cgroup *memcg, int item, u64 bytes);
 
 /**
  * page_is_cram - is this page on a cram node?
@@ -321,6 +323,21 @@ static inline void cram_promoted_write(struct folio *folio)
 		__cram_promoted_write(folio);
 }
 
+/**
+ * cram_charged_stat - what of a line of memory.stat is in memory.current
+ * @memcg: the cgroup, its statistics flushed
+ * @item: of enum node_stat_item or enum memcg_stat_item
+ * @bytes: the line's value, resident pages included
+ *
+ * Returns @bytes without resident pages, where the line is a count of pages that
+ * can be; the counters themselves, by which reclaim decides, still have them.
+ */
+static inline u64 cram_charged_stat(struct mem_cgroup *memcg, int item, u64 bytes)
+{
+	return static_branch_unlikely(&cram_key) ?
+	       __cram_charged_stat(memcg, item, bytes) : bytes;
+}
+
 #else /* !CONFIG_CRAM */
 
 static inline bool page_is_cram(const struct page *page)
@@ -406,6 +423,11 @@ static inline void cram_uncharge_batch(const struct cram_uncharge *u)
 
 static inline void cram_promoted_write(struct folio *folio)
 {
+}
+
+static inline u64 cram_charged_stat(struct mem_cgroup *memcg, int item, u64 bytes)
+{
+	return bytes;
 }
 
 #endif /* CONFIG_CRAM */

@@ -884,6 +884,100 @@ static void numa_stat(void)
 	CHECK_CONTENT(p, N, SEED);
 }
 
+/* --- memory.stat ------------------------------------------------------------ */
+
+/* Twice as much is resident as is not. */
+#define SHOWN		(50 * MIB / PAGE)
+#define SHOWN_RESIDENT	(34 * MIB / PAGE)
+
+/* "anon N0=1 N1=2": on the cram node, or on all others. */
+static int64_t numa_key(const struct cg *cg, const char *key, bool cram)
+{
+	char *text = slurp(cg_file(cg, "memory.numa_stat")), *line, *field, *end;
+	int64_t sum = -ENOENT;
+	size_t len = strlen(key);
+
+	CHECK(text);
+	for (line = strtok_r(text, "\n", &end); line; line = strtok_r(NULL, "\n", &end)) {
+		if (strncmp(line, key, len) || line[len] != ' ')
+			continue;
+		sum = 0;
+		for (field = strtok(line + len, " "); field; field = strtok(NULL, " ")) {
+			char *bytes;
+			int nid = strtol(field + 1, &bytes, 10);
+
+			CHECK(*field == 'N' && *bytes == '=', "%s", field);
+			if ((nid == cram_node()) == cram)
+				sum += strtoll(bytes + 1, NULL, 10);
+		}
+		break;
+	}
+	return sum;
+}
+
+static int64_t sum_of(const struct cg *cg, const char *const *keys, size_t n)
+{
+	int64_t sum = 0, bytes;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		bytes = cg_key(cg, "memory.stat", keys[i]);
+		CHECK(bytes >= 0, "%s", keys[i]);
+		sum += bytes;
+	}
+	return sum;
+}
+
+/* Whoever adds up lines of memory.stat comes to no more than memory.current. */
+static void check_sums(const struct cg *cg, int64_t anon, int64_t cram)
+{
+	static const char *const by_use[] = { "anon", "file", "kernel", "sock" };
+	static const char *const by_list[] = {
+		"active_anon", "inactive_anon", "active_file", "inactive_file", "unevictable",
+		"kernel",
+	};
+	int64_t current = cg_number(cg, "memory.current"), slack = 2 * charge_slack();
+
+	tap_note("%s: current %lld, anon %lld, cram %lld", cg->path, (long long)current,
+		 (long long)cg_key(cg, "memory.stat", "anon"),
+		 (long long)cg_key(cg, "memory.stat", "cram"));
+	CHECK(sum_of(cg, by_use, ARRAY_SIZE(by_use)) <= current + slack);
+	CHECK(sum_of(cg, by_list, ARRAY_SIZE(by_list)) <= current + slack);
+	CHECK_NEAR(cg_key(cg, "memory.stat", "anon"), anon, slack + MIB);
+	CHECK_NEAR(cg_key(cg, "memory.stat", "cram"), cram, slack);
+	CHECK_NEAR(cg_key(cg, "memory.stat", "active_anon") +
+		   cg_key(cg, "memory.stat", "inactive_anon"), anon, slack + MIB);
+	/* By node everything is where it is. */
+	CHECK_NEAR(numa_key(cg, "anon", true), cram, slack);
+	CHECK_NEAR(numa_key(cg, "cram", true), cram, slack);
+	CHECK_EQ(numa_key(cg, "cram", false), 0);
+	CHECK_NEAR(numa_key(cg, "anon", false), cg_key(cg, "memory.stat", "anon"), slack);
+	/* As they would be if they were counted in. */
+	CHECK(sum_of(cg, by_use, ARRAY_SIZE(by_use)) + cram > current + slack);
+}
+
+static void memory_stat(void)
+{
+	struct cg child = enter_child("child");
+	char *p = map_pages(SHOWN);
+	size_t n;
+
+	fill(p, SHOWN_RESIDENT, SEED);
+	demote(p, SHOWN_RESIDENT);
+	n = SHOWN - SHOWN_RESIDENT;
+	fill(p + SHOWN_RESIDENT * PAGE, n, SEED);
+	/* Pages on their way to a list are on none. */
+	drain_lru();
+	check_sums(&child, n * PAGE, SHOWN_RESIDENT * PAGE);
+	check_sums(&cg_here, n * PAGE, SHOWN_RESIDENT * PAGE);
+
+	/* Freed by MADV_FREE they are on the lists of files, where they are. */
+	CHECK(!madvise(p, 16 * MIB, MADV_FREE), "%m");
+	drain_lru();
+	CHECK(numa_key(&child, "inactive_file", true) > (int64_t)(15 * MIB));
+	check_sums(&child, n * PAGE, SHOWN_RESIDENT * PAGE);
+}
+
 /* --- cgroups that come and go ----------------------------------------------- */
 
 /* Tests have fewer ids: all that are in use now, and not one more. */
@@ -1178,6 +1272,7 @@ static const struct scenario scenarios[] = {
 	{ "cram.events of a parent can be polled", events_of_parent_pollable },
 	{ "events are hierarchical, local ones are not", events_hierarchy },
 	{ "cram.numa_stat and the gauges of cram.stat", numa_stat },
+	{ "memory.stat counts what memory.current counts", memory_stat },
 	{ "a cgroup is removed with resident pages", removal },
 	{ "a subtree is removed from below", removal_of_a_tree },
 	{ "cgroups of one name, again and again", made_again },

@@ -86,6 +86,7 @@ static void demoted_whole(void)
 	CHECK_EQ(of_order(2048, "split"), split);
 	CHECK_EQ(stat_of("demote"), FEW);
 	CHECK_EQ(read_kb("/proc/self/smaps", "Cram"), FEW * PAGE);
+	CHECK(cg_key(&cg_here, "memory.stat", "anon_thp") < (int64_t)(HUGE * PAGE));
 	CHECK_CONTENT(p, FEW, SEED);
 	CHECK_EQ(mapped_huge(), FEW * PAGE);
 	CHECK_EQ(run_walker(), 0);
