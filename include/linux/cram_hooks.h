@@ -67,6 +67,7 @@ struct cram_uncharge {
 	X(REVOKING, revoking)	/* do_wp_page(), before all else */	\
 	X(SPLIT, split)		/* there, of a large folio */		\
 	X(STAT, stat)		/* memcg_stat_format() */		\
+	X(SWAPOUT_V1, swapout_v1) /* __memcg1_swapout() */		\
 	X(HELD, held)		/* cram_folio_held(): not a hook, nor is */ \
 	X(ADMISSION, admission)	/* cram_admit(), but off all the same */
 
@@ -92,6 +93,7 @@ void __cram_migrate_folio(struct folio *old, struct folio *new, bool forced);
 void __cram_uncharge_folio(struct folio *folio, struct cram_uncharge *u);
 void __cram_uncharge_batch(const struct cram_uncharge *u);
 void __cram_promoted_write(struct folio *folio);
+bool __cram_swapout_v1(struct folio *folio);
 u64 __cram_charged_stat(struct mem_cgroup *memcg, int item, u64 bytes);
 
 /**
@@ -324,6 +326,21 @@ static inline void cram_promoted_write(struct folio *folio)
 }
 
 /**
+ * cram_swapout_v1 - may the memory charge of a folio not be moved to swap?
+ * @folio: in the swap cache, refcount 0
+ *
+ * On cgroup v1 the charge stays when a page has been written to swap, and
+ * belongs to the swap entry then. A folio that became resident while memory was
+ * on cgroup v2 has none. It keeps its memcg data, and ends its residency in
+ * uncharge_folio() as any other. Whoever swaps the page in again is charged for
+ * it. Any context.
+ */
+static inline bool cram_swapout_v1(struct folio *folio)
+{
+	return folio_is_cram(folio) && __cram_swapout_v1(folio);
+}
+
+/**
  * cram_charged_stat - what of a line of memory.stat is in memory.current
  * @memcg: the cgroup, its statistics flushed
  * @item: of enum node_stat_item or enum memcg_stat_item
@@ -423,6 +440,11 @@ static inline void cram_uncharge_batch(const struct cram_uncharge *u)
 
 static inline void cram_promoted_write(struct folio *folio)
 {
+}
+
+static inline bool cram_swapout_v1(struct folio *folio)
+{
+	return false;
 }
 
 static inline u64 cram_charged_stat(struct mem_cgroup *memcg, int item, u64 bytes)

@@ -325,6 +325,11 @@ void __cram_uncharge_folio(struct folio *folio, struct cram_uncharge *u)
 	cram_end_residency(cram_node_get(folio_nid(folio)), folio, u);
 }
 
+bool __cram_swapout_v1(struct folio *folio)
+{
+	return !cram_hook_disabled(CRAM_HOOK_SWAPOUT_V1);
+}
+
 void __cram_promoted_write(struct folio *folio)
 {
 	cram_count_pages(cram_node_get(folio_nid(folio)), folio, 1,
