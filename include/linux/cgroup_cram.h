@@ -98,8 +98,9 @@ static inline bool cram_owner_tryget(struct cram_owner *owner, long nr)
 enum cram_evict_to { CRAM_EVICT_ANY, CRAM_EVICT_SWAP, CRAM_EVICT_DRAM };
 
 /* in mm/cram/evict.c */
-unsigned long cram_evict_cgroup(struct cram_cgroup *cg, int nid, unsigned long nr,
-				enum cram_evict_to to);
+unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr,
+			 enum cram_evict_to to, bool nowait);
+unsigned long cram_evict_leaving(struct cram_cgroup *root, int nid);
 
 /* in mm/cram/sample.c */
 u64 cram_estimate(unsigned long resident, long sampled, long bytes);
@@ -113,9 +114,11 @@ struct cram_cgroup *cram_cgroup_of(struct mem_cgroup *memcg);
 struct cram_owner *cram_cgroup_owner(struct cram_cgroup *cg);
 bool cram_cgroup_node_allowed(struct cram_cgroup *cg, int nid);
 struct cram_cgroup *cram_cgroup_full(struct cram_cgroup *cg, int nid, unsigned long nr);
-void cram_cgroup_share_eviction(int nid, unsigned long nr);
-unsigned long cram_cgroup_evict_share(struct cram_cgroup *cg);
-void cram_cgroup_gave(struct cram_cgroup *cg, unsigned long nr);
+unsigned long cram_cgroup_share_eviction(int nid, unsigned long nr);
+unsigned long cram_cgroup_evict_share(struct cram_cgroup *cg, int nid);
+void cram_cgroup_gave(struct cram_cgroup *cg, int nid, unsigned long nr);
+bool cram_cgroup_spare(struct cram_cgroup *cg, int nid);
+bool cram_cgroup_round_over(int nid);
 bool cram_cgroup_try_charge(struct cram_cgroup *cg, int nid, unsigned long nr);
 void cram_cgroup_uncharge(struct cram_cgroup *cg, int nid, unsigned long nr);
 bool cram_cgroup_charge_writable(struct cram_cgroup *cg, unsigned long nr);
@@ -128,6 +131,7 @@ u64 cram_cgroup_page_max(struct cram_cgroup *cg);
 void cram_cgroup_content(struct cram_cgroup *cg, bool fits);
 bool cram_cgroup_unfit(struct cram_cgroup *cg);
 bool cram_cgroup_is_descendant(struct cram_cgroup *cg, struct cram_cgroup *root);
+bool cram_cgroup_is_dying(struct cram_cgroup *cg);
 unsigned long cram_cgroup_resident(struct cram_cgroup *cg, int nid);
 void cram_cgroup_count(struct cram_cgroup *cg, enum cram_stat item, long nr);
 void cram_cgroup_refuse_hot(struct cram_cgroup *cg, long nr);

@@ -19,6 +19,7 @@
  * events are atomics that are counted upwards at once, because someone polls
  * for them.
  */
+#include <kunit/static_stub.h>
 #include <linux/cgroup.h>
 #include <linux/cgroup_cram.h>
 #include <linux/cram_hooks.h>
@@ -31,6 +32,7 @@
 #include <linux/percpu.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/swap.h>
 
 /*
  * When so many pages in a row, as many as eight batches of reclaim, did not
@@ -39,8 +41,26 @@
 #define CRAM_UNFIT_PAGES	256
 #define CRAM_UNFIT_TIME		HZ
 
-/* Attempts to get a lowered limit obeyed that free nothing, as in memory.max */
-#define CRAM_EVICT_RETRIES	16
+/*
+ * Who lowers a limit waits until it is obeyed, unless no page leaves for so long: all
+ * that is left is held, or the disk that it goes to is that slow.
+ */
+#define CRAM_OBEY_TIME		(2 * HZ)
+
+/* Who asks for pages is told that there are no more after so long without any */
+#define CRAM_RECLAIM_TIME	(HZ / 2)
+
+/* Looks again at what is being written, and tries what was in use */
+#define CRAM_EVICT_PAUSE	(HZ / 50)
+
+/*
+ * Rounds in which a cgroup could have paid with what is read. The first means nothing:
+ * each page is demoted with the accessed bit that it had.
+ */
+#define CRAM_SPARED_ROUNDS	3
+
+/* Who could not pay with anything is not asked again for so long */
+#define CRAM_BROKE_TIME		(10 * HZ)
 
 /* An open cram.peak that was not reset shows the peak since creation */
 #define CRAM_PEAK_UNSET		(-1UL)
@@ -49,6 +69,35 @@ struct cram_cgroup_cpu {
 	/* counted here, and what of it was flushed already */
 	u64 stat[NR_CRAM_STATS];
 	u64 flushed[NR_CRAM_STATS];
+};
+
+/**
+ * struct cram_levy - what a cgroup has to give of a node that is short of cells
+ * @own: pages of the cgroup itself that it can give
+ * @payable: pages of the subtree that it can
+ * @over: as many of these as are over cram.low
+ * @subtree: of these, eviction wants so many
+ * @share: of those of the cgroup itself, so many still
+ * @turn: how often it was divided here, so that what does not divide evenly is
+ *	not always the same one's
+ * @rounds: in a row, in which it was spared and gave less than its share
+ * @spared: in this round, because it was read
+ * @broke: it had nothing to give
+ * @broke_until: ... which is believed so long, in jiffies
+ *
+ * All for the one worker that relieves this node.
+ */
+struct cram_levy {
+	unsigned long own;
+	unsigned long payable;
+	unsigned long over;
+	unsigned long subtree;
+	unsigned long share;
+	u32 turn;
+	u8 rounds;
+	bool spared;
+	bool broke;
+	unsigned long broke_until;
 };
 
 /**
@@ -84,11 +133,8 @@ struct cram_cgroup_cpu {
  *	@unfit_until a hint, which may miss some.
  * @unfit_until: for so long reclaim need not try
  * @low: cram.low in pages
- * @evict_share: pages of this cgroup itself that eviction wants; a scratch
- *	number under cram_nodes_mutex, with @evict_subtree
- * @evict_subtree: of the subtree
  * @node: by node, nr_node_ids of them: pages of the subtree that are resident,
- *	and cram.node.max
+ *	cram.node.max, and what is wanted of it when the node is short of cells
  */
 struct cram_cgroup {
 	struct cgroup_subsys_state css;
@@ -125,12 +171,11 @@ struct cram_cgroup {
 	unsigned long unfit_until;
 
 	unsigned long low;
-	unsigned long evict_share;
-	unsigned long evict_subtree;
 
 	struct {
 		atomic_long_t resident;
 		unsigned long max;
+		struct cram_levy levy;
 	} node[];
 };
 
@@ -463,64 +508,147 @@ bool cram_cgroup_unfit(struct cram_cgroup *cg)
 	       time_before(jiffies, READ_ONCE(cg->unfit_until));
 }
 
+static long cram_resident_here(struct cram_cgroup *cg, int nid)
+{
+	return max(atomic_long_read(&cg->node[nid].resident), 0L);
+}
+
 /* How far this subtree is over its cram.low, but no more than it has on the node */
 static unsigned long cram_excess(struct cram_cgroup *cg, int nid)
 {
 	unsigned long resident = page_counter_read(&cg->resident);
 	unsigned long low = READ_ONCE(cg->low);
-	long here = atomic_long_read(&cg->node[nid].resident);
 
-	return min(resident - min(low, resident), (unsigned long)max(here, 0));
+	return min_t(unsigned long, resident - min(low, resident),
+		     cram_resident_here(cg, nid));
 }
 
-/* @part of @all of @wanted, rounded to the next; nothing of nothing */
-static unsigned long cram_share_of(unsigned long wanted, unsigned long part,
-				   unsigned long all)
+/* How many more pages may the cgroup have in swap, and are there for it? RCU. */
+static unsigned long cram_swap_left(struct cram_cgroup *cg)
 {
-	return all ? mul_u64_add_u64_div_u64(wanted, part, all / 2, all) : 0;
+	struct cgroup_subsys_state *css;
+
+	KUNIT_STATIC_STUB_REDIRECT(cram_swap_left, cg);
+	css = cgroup_e_css(cg->css.cgroup, &memory_cgrp_subsys);
+	return max(mem_cgroup_get_nr_swap_pages(mem_cgroup_from_css(css)), 0L);
 }
 
-/* Divide what @cg is to give among its children and what is its own. RCU. */
+static bool cram_is_broke(struct cram_levy *levy)
+{
+	levy->broke &= time_before(jiffies, levy->broke_until);
+	return levy->broke;
+}
+
+/*
+ * What can @cg give? Its children have been asked before. The numbers of one that is
+ * removed are void, its pages are among those of its parent. RCU.
+ */
+static void cram_assess(struct cram_cgroup *cg, int nid)
+{
+	struct cram_levy *levy = &cg->node[nid].levy;
+	unsigned long own = cram_resident_here(cg, nid), below = 0;
+	struct cgroup_subsys_state *css;
+
+	css_for_each_child(css, &cg->css) {
+		struct cram_cgroup *child = css_cram(css);
+
+		if (!cram_cgroup_alive(child))
+			continue;
+		own -= min_t(unsigned long, own, cram_resident_here(child, nid));
+		below += child->node[nid].levy.payable;
+	}
+	levy->own = cram_is_broke(levy) ? 0 : own;
+	levy->payable = levy->own + below;
+	if (levy->payable)
+		levy->payable = min(levy->payable, cram_swap_left(cg));
+	levy->over = min(levy->payable, cram_excess(cg, nid));
+	levy->share = 0;
+	levy->spared = false;
+}
+
+/* @wanted, to be divided in proportion to parts of @all; @seen and @taken so far */
+struct cram_division {
+	unsigned long wanted, all;
+	unsigned long seen, taken;
+	unsigned long phase;
+};
+
+/*
+ * @turn moves the point at which what is less than a page becomes one, by the golden
+ * ratio, which in the long run comes by everywhere equally often.
+ */
+static struct cram_division cram_divide(unsigned long wanted, unsigned long all, u32 turn)
+{
+	return (struct cram_division) {
+		.wanted = min(wanted, all), .all = all,
+		.phase = mul_u64_u32_shr(all, turn * 0x9e3779b9U, 32),
+	};
+}
+
+/*
+ * The next part: rounded so that all parts together are what is wanted, and none is
+ * more than there is of it.
+ */
+static unsigned long cram_part_of(struct cram_division *d, unsigned long part)
+{
+	unsigned long before = d->taken;
+
+	if (!d->all)
+		return 0;
+	d->seen += part;
+	d->taken = mul_u64_add_u64_div_u64(d->seen, d->wanted, d->phase, d->all);
+	return d->taken - before;
+}
+
+/*
+ * Divide what @cg is to give among its children and what is its own, as far as they
+ * are over their cram.low. What is wanted beyond that comes from all: then protection
+ * protects nobody from the others. RCU.
+ */
 static void cram_share_below(struct cram_cgroup *cg, int nid)
 {
-	unsigned long own = max(atomic_long_read(&cg->node[nid].resident), 0L);
-	unsigned long excess = 0, unprotected, wanted = cg->evict_subtree;
+	struct cram_levy *levy = &cg->node[nid].levy;
+	unsigned long over = levy->own, under = 0;
+	struct cram_division excess, rest;
 	struct cgroup_subsys_state *css;
-	bool below_low;
 
 	css_for_each_child(css, &cg->css) {
-		struct cram_cgroup *child = css_cram(css);
-		long here = atomic_long_read(&child->node[nid].resident);
+		struct cram_levy *child = &css_cram(css)->node[nid].levy;
 
-		own -= min_t(unsigned long, own, max(here, 0));
-		excess += cram_excess(child, nid);
+		child->subtree = 0;
+		if (!cram_cgroup_alive(css_cram(css)))
+			continue;
+		over += child->over;
+		under += child->payable - child->over;
 	}
-	/* Nobody is over: then protection protects nobody from the others */
-	below_low = !(own + excess);
-	if (below_low)
-		css_for_each_child(css, &cg->css)
-			excess += max(atomic_long_read(&css_cram(css)->node[nid].resident), 0L);
+	if (!levy->subtree)
+		return;
 
-	unprotected = own + excess;
+	excess = cram_divide(levy->subtree, over, levy->turn);
+	rest = cram_divide(levy->subtree - excess.wanted, under, levy->turn);
+	levy->turn++;
+	levy->share = cram_part_of(&excess, levy->own);
 	css_for_each_child(css, &cg->css) {
-		struct cram_cgroup *child = css_cram(css);
-		unsigned long part = below_low ?
-			max(atomic_long_read(&child->node[nid].resident), 0L) :
-			cram_excess(child, nid);
+		struct cram_levy *child = &css_cram(css)->node[nid].levy;
 
-		child->evict_subtree = cram_share_of(wanted, part, unprotected);
+		if (cram_cgroup_alive(css_cram(css)))
+			child->subtree = cram_part_of(&excess, child->over) +
+					 cram_part_of(&rest, child->payable - child->over);
 	}
-	cg->evict_share = cram_share_of(wanted, own, unprotected);
 }
 
 /* Of the tree below @top. RCU. */
-static void cram_share_eviction(struct cram_cgroup *top, int nid, unsigned long nr)
+static unsigned long cram_share_eviction(struct cram_cgroup *top, int nid, unsigned long nr)
 {
+	struct cram_levy *levy = &top->node[nid].levy;
 	struct cgroup_subsys_state *css;
 
-	top->evict_subtree = nr;
+	css_for_each_descendant_post(css, &top->css)
+		cram_assess(css_cram(css), nid);
+	levy->subtree = min(nr, levy->payable);
 	css_for_each_descendant_pre(css, &top->css)
 		cram_share_below(css_cram(css), nid);
+	return levy->subtree;
 }
 
 /**
@@ -529,37 +657,104 @@ static void cram_share_eviction(struct cram_cgroup *top, int nid, unsigned long 
  * @nr: how many pages altogether
  *
  * At each level of the tree, cgroups that are over their cram.low share what
- * their parent has to give in proportion to the excess; pages of the parent
- * itself are all excess. Only when nobody is over, all share in proportion to
- * what they have. Rounded, so that the sum may be off by a page for each cgroup.
+ * their parent has to give in proportion to the excess, and none gives more than
+ * that; pages of the parent itself are all excess. What all excess does not cover
+ * comes from all, in proportion to what they have beyond it.
  *
- * Context: process; cram_nodes_mutex is held until the shares were taken.
+ * Only what can go to swap counts, for the excess too: who has no swap, or no more,
+ * by memory.swap.max here or above, does not pay, and the others do. The same is true
+ * of who could not pay in the last round.
+ *
+ * Context: the worker that relieves this node. Return: the sum of all shares, which
+ * is @nr, or what there is to be given.
  */
-void cram_cgroup_share_eviction(int nid, unsigned long nr)
+unsigned long cram_cgroup_share_eviction(int nid, unsigned long nr)
 {
 	guard(rcu)();
-	cram_share_eviction(cram_cgroup_next(NULL), nid, nr);
+	return cram_share_eviction(cram_cgroup_next(NULL), nid, nr);
 }
 
 /**
  * cram_cgroup_evict_share - does eviction want pages of this cgroup?
  * @cg: the books
+ * @nid: for this node
  *
- * Return: how many it still wants.
+ * Context: the worker that relieves this node. Return: how many it still wants.
  */
-unsigned long cram_cgroup_evict_share(struct cram_cgroup *cg)
+unsigned long cram_cgroup_evict_share(struct cram_cgroup *cg, int nid)
 {
-	return cg->evict_share;
+	return cg->node[nid].levy.share;
 }
 
 /**
  * cram_cgroup_gave - pages of this cgroup are being evicted
  * @cg: the books
+ * @nid: for this node
  * @nr: how many
+ *
+ * Context: the worker that relieves this node.
  */
-void cram_cgroup_gave(struct cram_cgroup *cg, unsigned long nr)
+void cram_cgroup_gave(struct cram_cgroup *cg, int nid, unsigned long nr)
 {
-	cg->evict_share -= min(nr, cg->evict_share);
+	struct cram_levy *levy = &cg->node[nid].levy;
+
+	levy->share -= min(nr, levy->share);
+	/* With what is read: next time it may try without again */
+	if (!levy->share)
+		levy->rounds = levy->rounds < CRAM_SPARED_ROUNDS ? 0 : CRAM_SPARED_ROUNDS - 1;
+}
+
+/**
+ * cram_cgroup_spare - is a page of this cgroup spared that was read?
+ * @cg: the books
+ * @nid: for this node
+ *
+ * Context: the worker that relieves this node. Return: false when the cgroup did not
+ * give its share round after round, because all that it has is read.
+ */
+bool cram_cgroup_spare(struct cram_cgroup *cg, int nid)
+{
+	struct cram_levy *levy = &cg->node[nid].levy;
+
+	if (levy->rounds >= CRAM_SPARED_ROUNDS)
+		return false;
+	levy->spared = true;
+	return true;
+}
+
+/* Was the cgroup spared, in a round at the end of which it owes something? */
+static bool cram_levy_over(struct cram_levy *levy)
+{
+	if (!levy->share)
+		return false;
+	levy->share = 0;
+	if (levy->spared) {
+		levy->rounds++;
+	} else {
+		levy->broke = true;
+		levy->broke_until = jiffies + CRAM_BROKE_TIME;
+	}
+	return levy->spared;
+}
+
+/**
+ * cram_cgroup_round_over - all pages of the node were looked at
+ * @nid: the node
+ *
+ * Who still owes something and was not spared cannot pay, whatever the reason: pages
+ * are locked or held, or of a memory cgroup further down that has no swap.
+ *
+ * Context: the worker that relieves this node. Return: true when somebody was spared.
+ */
+bool cram_cgroup_round_over(int nid)
+{
+	struct cram_cgroup *cg;
+	bool spared = false;
+
+	guard(rcu)();
+	for (cg = cram_cgroup_next(NULL); cg; cg = cram_cgroup_next(cg))
+		spared |= cram_levy_over(&cg->node[nid].levy);
+	return spared;
 }
 
 /**
@@ -570,6 +765,17 @@ void cram_cgroup_gave(struct cram_cgroup *cg, unsigned long nr)
 bool cram_cgroup_is_descendant(struct cram_cgroup *cg, struct cram_cgroup *root)
 {
 	return cgroup_is_descendant(cg->css.cgroup, root->css.cgroup);
+}
+
+/**
+ * cram_cgroup_is_dying - is somebody removing this cgroup?
+ * @cg: the books
+ *
+ * Who does waits, with cgroup_mutex held, for all who are writing to its files.
+ */
+bool cram_cgroup_is_dying(struct cram_cgroup *cg)
+{
+	return css_is_dying(&cg->css);
 }
 
 /**
@@ -850,26 +1056,31 @@ static int cram_parse_bytes(char *buf, unsigned long *nr_pages)
 
 /*
  * Evict what is above a limit that was just set, the limit of @nid or, for
- * %NUMA_NO_NODE, of all nodes. Gives up, with the limit in force, when nothing
- * moves, at a signal, and when somebody else sets another.
+ * %NUMA_NO_NODE, of all nodes, and no more: what is being written counts as gone while
+ * it is waited for. Gives up, with the limit in force, when nothing leaves any more, at
+ * a signal, and when somebody else sets another.
  */
 static void cram_obey(struct cram_cgroup *cg, int nid, const unsigned long *limit,
 		      unsigned long max)
 {
-	int retries = CRAM_EVICT_RETRIES;
+	unsigned long least = ULONG_MAX, end = jiffies;
 
-	while (retries && READ_ONCE(*limit) == max) {
+	while (READ_ONCE(*limit) == max) {
+		unsigned long leaving = cram_evict_leaving(cg, nid);
 		unsigned long usage = cram_cgroup_resident(cg, nid);
 
 		/* cgroup_rmdir() waits for us with cgroup_mutex held */
-		if (usage <= max || signal_pending(current) ||
-		    css_is_dying(&cg->css))
+		if (usage <= max || signal_pending(current) || cram_cgroup_is_dying(cg))
 			break;
-
-		if (!cram_evict_cgroup(cg, nid, usage - max, CRAM_EVICT_ANY)) {
-			retries--;
-			schedule_timeout_interruptible(HZ / 100);
+		if (usage < least) {
+			least = usage;
+			end = jiffies + CRAM_OBEY_TIME;
+		} else if (time_after(jiffies, end)) {
+			break;
 		}
+		if (usage - max <= leaving ||
+		    !cram_evict(cg, nid, usage - max - leaving, CRAM_EVICT_ANY, false))
+			schedule_timeout_interruptible(CRAM_EVICT_PAUSE);
 	}
 }
 
@@ -974,52 +1185,70 @@ static ssize_t cram_page_max_write(struct kernfs_open_file *of, char *buf,
 	return nbytes;
 }
 
+static int cram_parse_reclaim(char *buf, unsigned long *nr, enum cram_evict_to *to)
+{
+	char *option = strstrip(buf);
+	int err;
+
+	buf = strsep(&option, " \t");
+	*to = CRAM_EVICT_ANY;
+	if (option) {
+		option = strstrip(option);
+		if (!strcmp(option, "to=swap"))
+			*to = CRAM_EVICT_SWAP;
+		else if (!strcmp(option, "to=dram"))
+			*to = CRAM_EVICT_DRAM;
+		else
+			return -EINVAL;
+	}
+	err = cram_parse_bytes(buf, nr);
+	if (!err && *nr == PAGE_COUNTER_MAX)
+		err = -EINVAL;
+	return err;
+}
+
 /*
- * "64M", "64M to=swap", "64M to=dram": evict so much now. Fails, as
- * memory.reclaim does, when less than that could be evicted; what was, was.
+ * "64M", "64M to=swap", "64M to=dram": evict so much now. Fails, as memory.reclaim
+ * does, when less than that could be evicted; what was, was. What is being written
+ * was, too. With O_NONBLOCK there is one attempt, which waits for nothing.
  */
 static ssize_t cram_reclaim_write(struct kernfs_open_file *of, char *buf,
 				  size_t nbytes, loff_t off)
 {
 	struct cram_cgroup *cg = css_cram(of_css(of));
-	enum cram_evict_to to = CRAM_EVICT_ANY;
-	int retries = CRAM_EVICT_RETRIES;
-	unsigned long nr, done = 0;
-	char *option;
+	bool nowait = of->file->f_flags & O_NONBLOCK;
+	unsigned long end = jiffies + CRAM_RECLAIM_TIME;
+	enum cram_evict_to to;
+	unsigned long nr;
 	int err;
 
-	option = strstrip(buf);
-	buf = strsep(&option, " \t");
-	if (option) {
-		option = strstrip(option);
-		if (!strcmp(option, "to=swap"))
-			to = CRAM_EVICT_SWAP;
-		else if (!strcmp(option, "to=dram"))
-			to = CRAM_EVICT_DRAM;
-		else
-			return -EINVAL;
-	}
-	err = cram_parse_bytes(buf, &nr);
+	err = cram_parse_reclaim(buf, &nr, &to);
 	if (err)
 		return err;
-	if (nr == PAGE_COUNTER_MAX)
-		return -EINVAL;
 
-	while (done < nr && retries) {
-		unsigned long moved;
+	while (nr) {
+		unsigned long done;
 
+		/* As memory.reclaim: the freezer may interrupt it */
 		if (signal_pending(current))
-			return -EINTR;
-		if (css_is_dying(&cg->css))
+			return -ERESTARTSYS;
+		/* cgroup_rmdir() waits for us with cgroup_mutex held */
+		if (cram_cgroup_is_dying(cg))
 			return -EAGAIN;
-		moved = cram_evict_cgroup(cg, NUMA_NO_NODE, nr - done, to);
-		done += moved;
-		if (!moved) {
-			retries--;
-			schedule_timeout_interruptible(HZ / 100);
+		done = cram_evict(cg, NUMA_NO_NODE, nr, to, nowait);
+		nr -= done;
+		if (nr && nowait)
+			return -EAGAIN;
+		if (done) {
+			end = jiffies + CRAM_RECLAIM_TIME;
+			continue;
 		}
+		if (time_after(jiffies, end) || cram_cgroup_resident(cg, NUMA_NO_NODE) <=
+						cram_evict_leaving(cg, NUMA_NO_NODE))
+			return -EAGAIN;
+		schedule_timeout_interruptible(CRAM_EVICT_PAUSE);
 	}
-	return done < nr ? -EAGAIN : nbytes;
+	return nbytes;
 }
 
 static int cram_writable_budget_show(struct seq_file *sf, void *v)

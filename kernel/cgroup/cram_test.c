@@ -4,6 +4,7 @@
  * here. Included by cram.c.
  */
 #include <kunit/test.h>
+#include <kunit/test-bug.h>
 #include <linux/completion.h>
 #include <linux/kthread.h>
 
@@ -240,10 +241,30 @@ static struct cram_cgroup *cram_test_resident(struct kunit *test,
 	return cg;
 }
 
-static void cram_test_share(struct cram_cgroup *top, unsigned long nr)
+/* A cgroup that may have only so many more pages in swap; the others all they want */
+struct cram_test_swap {
+	const struct cram_cgroup *cg;
+	unsigned long left;
+};
+
+static unsigned long cram_test_swap_left(struct cram_cgroup *cg)
 {
+	const struct cram_test_swap *swap = kunit_get_current_test()->priv;
+
+	return swap && swap->cg == cg ? swap->left : PAGE_COUNTER_MAX;
+}
+
+static unsigned long cram_test_share(struct kunit *test, struct cram_cgroup *top,
+				     unsigned long nr)
+{
+	kunit_activate_static_stub(test, cram_swap_left, cram_test_swap_left);
 	guard(rcu)();
-	cram_share_eviction(top, TEST_NID, nr);
+	return cram_share_eviction(top, TEST_NID, nr);
+}
+
+static unsigned long cram_test_share_of(struct cram_cgroup *cg)
+{
+	return cram_cgroup_evict_share(cg, TEST_NID);
 }
 
 #define NR_CHILDREN	3
@@ -257,20 +278,23 @@ static void cram_test_shares(struct kunit *test)
 		/* in proportion to the excess; under its low, nothing */
 		{ { 100, 300, 50 }, { 0, 100, 100 }, 0, 30, { 10, 20, 0 }, 0 },
 		{ { 100, 300, 100 }, { 0, 100, 100 }, 0, 300, { 100, 200, 0 }, 0 },
-		{ { 101, 300, 50 }, { 100, 300, 100 }, 0, 7, { 7, 0, 0 }, 0 },
+		/* not more than the excess; the rest from all, as there is none then */
+		{ { 101, 300, 50 }, { 100, 300, 100 }, 0, 1, { 1, 0, 0 }, 0 },
+		{ { 101, 300, 50 }, { 100, 300, 100 }, 0, 10, { 1 + 2, 6, 1 }, 0 },
 		/* what is nobody's but the parent's is not protected */
 		{ { 100, 300, 50 }, { 0, 100, 100 }, 100, 40, { 10, 20, 0 }, 10 },
-		{ { 10, 10, 10 }, { 10, 10, 10 }, 5, 20, { 0, 0, 0 }, 20 },
+		{ { 10, 10, 10 }, { 10, 10, 10 }, 5, 20, { 5, 5, 5 }, 5 },
 		/* all are under: as if there were no low */
 		{ { 100, 200, 300 }, { 100, 900, 400 }, 0, 60, { 10, 20, 30 }, 0 },
-		/* rounded to the next */
-		{ { 1, 1, 1 }, {}, 0, 1, { 0, 0, 0 }, 0 },
-		{ { 1, 1, 1 }, {}, 0, 2, { 1, 1, 1 }, 0 },
-		{ { 2, 1, 1 }, {}, 0, 2, { 1, 1, 1 }, 0 },
-		{ { 999, 1, 0 }, {}, 0, 100, { 100, 0, 0 }, 0 },
-		/* nothing there, nothing wanted */
+		/* what does not divide evenly is somebody's */
+		{ { 1, 1, 1 }, {}, 0, 1, { 0, 0, 1 }, 0 },
+		{ { 1, 1, 1 }, {}, 0, 2, { 0, 1, 1 }, 0 },
+		{ { 2, 1, 1 }, {}, 0, 2, { 1, 0, 1 }, 0 },
+		{ { 999, 1, 0 }, {}, 0, 100, { 99, 1, 0 }, 0 },
+		/* nothing there, nothing wanted; not more than is there */
 		{ { 0, 0, 0 }, {}, 0, 10, { 0, 0, 0 }, 0 },
 		{ { 5, 5, 5 }, {}, 5, 0, { 0, 0, 0 }, 0 },
+		{ { 5, 6, 7 }, { 6, 6, 6 }, 8, 1000, { 5, 6, 7 }, 8 },
 		/* 64 TiB of pages to 4 TiB */
 		{ { 1UL << 34, 1UL << 33, 1UL << 33 }, {}, 0, 1UL << 30,
 		  { 1UL << 29, 1UL << 28, 1UL << 28 }, 0 },
@@ -284,13 +308,54 @@ static void cram_test_shares(struct kunit *test)
 		for (c = 0; c < NR_CHILDREN; c++)
 			child[c] = cram_test_resident(test, top, cases[i].resident[c],
 						      cases[i].low[c]);
-		cram_test_share(top, cases[i].wanted);
+		cram_test_share(test, top, cases[i].wanted);
 		for (c = 0; c < NR_CHILDREN; c++)
-			KUNIT_EXPECT_EQ_MSG(test, cram_cgroup_evict_share(child[c]),
+			KUNIT_EXPECT_EQ_MSG(test, cram_test_share_of(child[c]),
 					    cases[i].share[c], "case %d, child %d", i, c);
-		KUNIT_EXPECT_EQ_MSG(test, cram_cgroup_evict_share(top),
+		KUNIT_EXPECT_EQ_MSG(test, cram_test_share_of(top),
 				    cases[i].own_share, "case %d", i);
 	}
+}
+
+/* Who has no swap, or little, is passed over, whatever the protection of the others */
+static void cram_test_shares_without_swap(struct kunit *test)
+{
+	static const struct {
+		unsigned long resident[NR_CHILDREN], low[NR_CHILDREN], left, wanted;
+		unsigned long share[NR_CHILDREN];
+	} cases[] = {
+		/* of child 0 */
+		{ { 100, 100, 100 }, {}, 0, 40, { 0, 20, 20 } },
+		{ { 100, 100, 100 }, {}, 20, 110, { 10, 50, 50 } },
+		{ { 100, 100, 100 }, {}, 20, 1000, { 20, 100, 100 } },
+		{ { 100, 100, 100 }, { 0, 100, 200 }, 0, 40, { 0, 20, 20 } },
+		{ { 100, 100, 100 }, { 0, 90, 200 }, 0, 8, { 0, 8, 0 } },
+		{ { 100, 100, 100 }, { 0, 100, 200 }, 10, 40, { 10, 15, 15 } },
+		{ { 100, 0, 0 }, {}, 0, 40, { 0, 0, 0 } },
+	};
+	struct cram_test_swap swap;
+	int i, c;
+
+	test->priv = &swap;
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct cram_cgroup *top = cram_test_resident(test, NULL, 0, 0);
+		struct cram_cgroup *child[NR_CHILDREN];
+
+		for (c = 0; c < NR_CHILDREN; c++)
+			child[c] = cram_test_resident(test, top, cases[i].resident[c],
+						      cases[i].low[c]);
+		swap = (struct cram_test_swap){ child[0], cases[i].left };
+		cram_test_share(test, top, cases[i].wanted);
+		for (c = 0; c < NR_CHILDREN; c++)
+			KUNIT_EXPECT_EQ_MSG(test, cram_test_share_of(child[c]),
+					    cases[i].share[c], "case %d, child %d", i, c);
+		/* Nobody below it can pay either */
+		swap.cg = top;
+		KUNIT_EXPECT_EQ(test, cram_test_share(test, top, 1000),
+				min(cases[i].left, cases[i].resident[0] +
+				    cases[i].resident[1] + cases[i].resident[2]));
+	}
+	test->priv = NULL;
 }
 
 /* Each level shares what the one above it got; low binds among siblings */
@@ -304,23 +369,28 @@ static void cram_test_shares_below(struct kunit *test)
 	struct cram_cgroup *b1 = cram_test_resident(test, b, 100, 0);
 
 	/* a has 100 and no protection, b has 50 more than its own */
-	cram_test_share(top, 30);
-	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(top), 0);
-	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(a), 5);
-	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(a1), 15);
-	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(a2), 0);
-	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(b), 0);
-	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(b1), 10);
+	KUNIT_EXPECT_EQ(test, cram_test_share(test, top, 30), 30);
+	KUNIT_EXPECT_EQ(test, cram_test_share_of(top), 0);
+	KUNIT_EXPECT_EQ(test, cram_test_share_of(a), 5);
+	KUNIT_EXPECT_EQ(test, cram_test_share_of(a1), 15);
+	KUNIT_EXPECT_EQ(test, cram_test_share_of(a2), 0);
+	KUNIT_EXPECT_EQ(test, cram_test_share_of(b), 0);
+	KUNIT_EXPECT_EQ(test, cram_test_share_of(b1), 10);
 
 	/* What was given is not wanted again, more than was wanted neither */
-	cram_cgroup_gave(a1, 6);
-	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(a1), 9);
-	cram_cgroup_gave(a1, 10);
-	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(a1), 0);
+	cram_cgroup_gave(a1, TEST_NID, 6);
+	KUNIT_EXPECT_EQ(test, cram_test_share_of(a1), 9);
+	cram_cgroup_gave(a1, TEST_NID, 10);
+	KUNIT_EXPECT_EQ(test, cram_test_share_of(a1), 0);
 
 	/* Each time anew */
-	cram_test_share(top, 60);
-	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(a1), 30);
+	cram_test_share(test, top, 60);
+	KUNIT_EXPECT_EQ(test, cram_test_share_of(a1), 30);
+
+	/* What is of one that is removed, is its parent's */
+	WRITE_ONCE(b1->dying, true);
+	cram_test_share(test, top, 30);
+	KUNIT_EXPECT_EQ(test, cram_test_share_of(b), 10);
 }
 
 /* Pages of another node count for cram.low, but cannot be given for this one */
@@ -333,13 +403,13 @@ static void cram_test_shares_of_node(struct kunit *test)
 	/* elsewhere */
 	page_counter_charge(&a->resident, 1000);
 	page_counter_charge(&b->resident, 90);
-	cram_test_share(top, 10);
+	cram_test_share(test, top, 10);
 	/* a: 10 of 1010; b: 20 over its low, all of which may come from here */
-	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(a), 3);
-	KUNIT_EXPECT_EQ(test, cram_cgroup_evict_share(b), 7);
+	KUNIT_EXPECT_EQ(test, cram_test_share_of(a), 3);
+	KUNIT_EXPECT_EQ(test, cram_test_share_of(b), 7);
 }
 
-/* Whatever the numbers: the sum is what was wanted but for a page for each */
+/* Whatever the numbers: the sum is what was wanted, and nobody gives what it has not */
 static void cram_test_shares_sum(struct kunit *test)
 {
 	u32 x = 1;
@@ -347,23 +417,96 @@ static void cram_test_shares_sum(struct kunit *test)
 
 	for (i = 0; i < 300; i++) {
 		struct cram_cgroup *top = cram_test_resident(test, NULL, i % 3 ? 0 : 77, 0);
+		unsigned long here[NR_CHILDREN], over[NR_CHILDREN], wanted, sum;
+		unsigned long all = i % 3 ? 0 : 77, excess = all;
 		struct cram_cgroup *child[NR_CHILDREN];
-		unsigned long sum, here = 0, wanted;
 
 		for (c = 0; c < NR_CHILDREN; c++) {
 			x = x * 1664525 + 1013904223;
-			child[c] = cram_test_resident(test, top, x >> 20, x >> 10 & 4095);
-			here += x >> 20;
+			here[c] = x >> 20;
+			over[c] = here[c] - min_t(unsigned long, here[c], x >> 10 & 4095);
+			child[c] = cram_test_resident(test, top, here[c], x >> 10 & 4095);
+			excess += over[c];
+			all += here[c];
 		}
 		x = x * 1664525 + 1013904223;
-		wanted = here ? (x >> 8) % here : 0;
-		cram_test_share(top, wanted);
-		sum = cram_cgroup_evict_share(top);
-		for (c = 0; c < NR_CHILDREN; c++)
-			sum += cram_cgroup_evict_share(child[c]);
-		KUNIT_EXPECT_LE_MSG(test, abs_diff(sum, wanted), (NR_CHILDREN + 1) / 2,
-				    "round %d: %lu of %lu", i, sum, wanted);
+		wanted = all ? (x >> 8) % all : 0;
+		top->node[TEST_NID].levy.turn = i;
+		KUNIT_EXPECT_EQ(test, cram_test_share(test, top, wanted), wanted);
+		sum = cram_test_share_of(top);
+		for (c = 0; c < NR_CHILDREN; c++) {
+			unsigned long share = cram_test_share_of(child[c]);
+
+			sum += share;
+			KUNIT_EXPECT_LE(test, share, wanted <= excess ? over[c] : here[c]);
+			if (wanted <= excess && excess)
+				KUNIT_EXPECT_LE(test, abs_diff(share,
+							       wanted * over[c] / excess), 1);
+		}
+		KUNIT_EXPECT_EQ_MSG(test, sum, wanted, "round %d", i);
 	}
+}
+
+/* A page now and then, which is not always the same one's */
+static void cram_test_shares_in_turn(struct kunit *test)
+{
+	static const struct { int cgroups, rounds; } cases[] = {
+		{ 3, 300 }, { 20, 300 }, { 3000, 20 },
+	};
+	unsigned long gave, sum;
+	int i, n, c, round;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct cram_cgroup *top = cram_test_resident(test, NULL, 0, 0), **child;
+
+		n = cases[i].cgroups;
+		child = kunit_kcalloc(test, n, sizeof(*child), GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, child);
+		for (c = 0; c < n; c++)
+			child[c] = cram_test_resident(test, top, 100, 0);
+		sum = 0;
+		gave = 0;
+		for (round = 0; round < cases[i].rounds; round++) {
+			KUNIT_EXPECT_EQ(test, cram_test_share(test, top, 1), 1);
+			for (c = 0; c < n; c++)
+				sum += cram_test_share_of(child[c]);
+			gave += cram_test_share_of(child[n / 2]);
+		}
+		KUNIT_EXPECT_EQ(test, sum, cases[i].rounds);
+		KUNIT_EXPECT_LE_MSG(test, abs_diff(gave, (unsigned long)cases[i].rounds / n), 2,
+				    "%lu of %d, one of %d", gave, cases[i].rounds, n);
+	}
+}
+
+/* Who is read is spared for some rounds, and who has nothing is not asked again soon */
+static void cram_test_rounds(struct kunit *test)
+{
+	struct cram_cgroup *top = cram_test_resident(test, NULL, 0, 0);
+	struct cram_cgroup *a = cram_test_resident(test, top, 100, 0);
+	struct cram_levy *levy = &a->node[TEST_NID].levy;
+	int round;
+
+	for (round = 0; round < CRAM_SPARED_ROUNDS; round++) {
+		KUNIT_EXPECT_EQ(test, cram_test_share(test, top, 10), 10);
+		KUNIT_EXPECT_TRUE(test, cram_cgroup_spare(a, TEST_NID));
+		KUNIT_EXPECT_TRUE(test, cram_levy_over(levy));
+		KUNIT_EXPECT_EQ(test, cram_test_share_of(a), 0);
+	}
+	/* It pays, and may try to be spared once */
+	cram_test_share(test, top, 10);
+	KUNIT_EXPECT_FALSE(test, cram_cgroup_spare(a, TEST_NID));
+	cram_cgroup_gave(a, TEST_NID, 10);
+	cram_test_share(test, top, 10);
+	KUNIT_EXPECT_TRUE(test, cram_cgroup_spare(a, TEST_NID));
+	KUNIT_EXPECT_TRUE(test, cram_levy_over(levy));
+	cram_test_share(test, top, 10);
+	KUNIT_EXPECT_FALSE(test, cram_cgroup_spare(a, TEST_NID));
+
+	/* It has nothing after all */
+	KUNIT_EXPECT_FALSE(test, cram_levy_over(levy));
+	KUNIT_EXPECT_EQ(test, cram_test_share(test, top, 10), 0);
+	levy->broke_until = jiffies;
+	KUNIT_EXPECT_EQ(test, cram_test_share(test, top, 10), 10);
 }
 
 /* --- owners -------------------------------------------------------------------- */
@@ -675,7 +818,10 @@ static struct kunit_case cram_cgroup_cases[] = {
 	KUNIT_CASE(cram_test_shares),
 	KUNIT_CASE(cram_test_shares_below),
 	KUNIT_CASE(cram_test_shares_of_node),
+	KUNIT_CASE(cram_test_shares_without_swap),
 	KUNIT_CASE(cram_test_shares_sum),
+	KUNIT_CASE(cram_test_shares_in_turn),
+	KUNIT_CASE(cram_test_rounds),
 	KUNIT_CASE(cram_test_never_online),
 	KUNIT_CASE(cram_test_owner_of_dying),
 	KUNIT_CASE(cram_test_owner_line),

@@ -47,6 +47,9 @@
 /* Rounds of draining that move nothing, a tenth of a second each */
 #define CRAM_DRAIN_RETRIES	5
 
+/* ... while a disk has pages that it does not write either: ten seconds */
+#define CRAM_DRAIN_WRITING	100
+
 /* So many drains, before a driver that has to go leaves pages behind */
 #define CRAM_FORCE_RETRIES	10
 
@@ -65,72 +68,21 @@ DEFINE_STATIC_KEY_FALSE(cram_key);
 nodemask_t cram_nodes;
 
 static struct cram_node *cram_node_table[MAX_NUMNODES];
-/* Nodes come and go under it, and eviction runs under it */
+/* Nodes come and go under it */
 DEFINE_MUTEX(cram_nodes_mutex);
-
-/* Who has tried in vain does so again within this time */
-#define CRAM_WAY_TIME		(HZ / 10)
-
-/* Requests do not wait longer for that than a second altogether */
-#define CRAM_WAY_ROUNDS		10
-
-/* For so long requests keep off the mutex, in jiffies */
-static unsigned long cram_way_until = INITIAL_JIFFIES;
 
 /**
  * cram_node_get - the cram node with this node id
  * @nid: in the range of node ids
  *
- * Returns NULL when there is none. The caller holds RCU, cram_nodes_mutex, or
- * a page with a slot on that node, which keeps it from going away.
+ * Returns NULL when there is none. The caller holds RCU, cram_nodes_mutex, as
+ * eviction does its own SRCU, or a page with a slot on that node, which keeps it from
+ * going away.
  */
 struct cram_node *cram_node_get(int nid)
 {
 	KUNIT_STATIC_STUB_REDIRECT(cram_node_get, nid);
 	return READ_ONCE(cram_node_table[nid]);
-}
-
-/**
- * cram_nodes_trylock - take cram_nodes_mutex, for who must not wait for it
- *
- * When it is taken, what cgroups have requested makes way for the next attempt:
- * whoever may write to cram.reclaim could keep it taken all the time else.
- *
- * Context: process. Return: true with the mutex held.
- */
-bool cram_nodes_trylock(void)
-{
-	if (mutex_trylock(&cram_nodes_mutex))
-		return true;
-	WRITE_ONCE(cram_way_until, jiffies + CRAM_WAY_TIME);
-	return false;
-}
-
-/* Has somebody tried in vain just now? For how many jiffies does that count? */
-static long cram_way_left(void)
-{
-	return max((long)(READ_ONCE(cram_way_until) - jiffies), 0L);
-}
-
-/**
- * cram_nodes_lock_request - take cram_nodes_mutex to do what a cgroup wants
- *
- * Context: process, may sleep. Return: 0 with the mutex held, or -EINTR.
- */
-int cram_nodes_lock_request(void)
-{
-	int rounds;
-
-	for (rounds = 0; rounds < CRAM_WAY_ROUNDS; rounds++) {
-		if (cram_way_left() && schedule_timeout_interruptible(cram_way_left()))
-			return -EINTR;
-		if (mutex_lock_interruptible(&cram_nodes_mutex))
-			return -EINTR;
-		if (!cram_way_left())
-			return 0;
-		mutex_unlock(&cram_nodes_mutex);
-	}
-	return mutex_lock_interruptible(&cram_nodes_mutex);
 }
 
 void *cram_node_priv(const struct cram_node *cn)
@@ -374,6 +326,8 @@ static struct cram_node *cram_node_alloc(int nid, const struct cram_node_desc *d
 	cn->page_max = U64_MAX;
 	cn->promote_rate = CRAM_PROMOTE_RATE;
 	cram_state_init(cn);
+	cram_evict_init(cn);
+	mutex_init(&cn->offline_mutex);
 	mutex_init(&cn->reading_mutex);
 	spin_lock_init(&cn->reading_lock);
 	init_waitqueue_head(&cn->wait);
@@ -492,7 +446,7 @@ EXPORT_SYMBOL_GPL(cram_register_node);
 /* Nothing new; whoever has admitted a page before lets go of RCU first */
 static void cram_close(struct cram_node *cn)
 {
-	lockdep_assert_held(&cram_nodes_mutex);
+	lockdep_assert_held(&cn->offline_mutex);
 
 	WRITE_ONCE(cn->offline, true);
 	cram_update_state(cn);
@@ -503,14 +457,40 @@ static void cram_close(struct cram_node *cn)
  * cram_reopen - let pages in again, if the device permits it
  * @cn: the node
  *
- * Context: process; cram_nodes_mutex is held.
+ * Context: process; offline_mutex is held.
  */
 void cram_reopen(struct cram_node *cn)
 {
-	lockdep_assert_held(&cram_nodes_mutex);
+	lockdep_assert_held(&cn->offline_mutex);
 
 	WRITE_ONCE(cn->offline, false);
 	cram_update_state(cn);
+}
+
+/* Move all off that can be; 0, -EBUSY or -EINTR */
+static int cram_empty(struct cram_node *cn)
+{
+	int stuck = 0;
+
+	while (!cram_slots_empty(cn)) {
+		long resident = atomic_long_read(&cn->resident);
+		unsigned long writing;
+
+		cram_evict(NULL, cn->nid, ULONG_MAX, CRAM_EVICT_ANY, false);
+		writing = cram_evict_leaving(NULL, cn->nid);
+		if (cram_slots_empty(cn))
+			break;
+		if (signal_pending(current))
+			return -EINTR;
+		if (READ_ONCE(cn->going))
+			return -EBUSY;
+		if (atomic_long_read(&cn->resident) < resident)
+			stuck = 0;
+		else if (++stuck > (writing ? CRAM_DRAIN_WRITING : CRAM_DRAIN_RETRIES))
+			return -EBUSY;
+		schedule_timeout_interruptible(HZ / 10);
+	}
+	return 0;
 }
 
 /**
@@ -520,33 +500,21 @@ void cram_reopen(struct cram_node *cn)
  * All or nothing for the state: when it fails, the node is as open as it was.
  * Pages that left before the one that could not stay where they went.
  *
- * Context: process, may sleep for as long as pages can be moved;
- * cram_nodes_mutex is held. Return: 0, -EBUSY when somebody holds a page,
+ * Context: process, may sleep for as long as pages can be moved; offline_mutex is
+ * held, and nothing that anybody else but who changes the state of this node waits
+ * for. Return: 0, -EBUSY when somebody holds a page or wants to take the node away,
  * -EINTR on a signal.
  */
 int cram_drain(struct cram_node *cn)
 {
 	bool was_offline = cn->offline;
-	int retries = CRAM_DRAIN_RETRIES;
-
-	lockdep_assert_held(&cram_nodes_mutex);
+	int err;
 
 	cram_close(cn);
-	while (!cram_slots_empty(cn)) {
-		if (!cram_evict(NULL, cn->nid, ULONG_MAX,
-				CRAM_EVICT_ANY) && !retries--)
-			break;
-		if (signal_pending(current))
-			break;
-		if (!cram_slots_empty(cn))
-			schedule_timeout_interruptible(HZ / 10);
-	}
-	if (cram_slots_empty(cn))
-		return 0;
-
-	if (!was_offline)
+	err = cram_empty(cn);
+	if (err && !was_offline)
 		cram_reopen(cn);
-	return signal_pending(current) ? -EINTR : -EBUSY;
+	return err;
 }
 
 /**
@@ -590,9 +558,14 @@ static void cram_settle_stat(struct cram_node *cn)
 		schedule_timeout_uninterruptible(HZ / 20);
 }
 
-/* The end of a node that is drained */
+/*
+ * The end of a node that is drained, but for its memory: the caller holds a mutex in
+ * there that nobody waits for any more when this is done.
+ */
 static void cram_node_remove(struct cram_node *cn)
 {
+	guard(mutex)(&cram_nodes_mutex);
+
 	kthread_stop(cn->cramd);
 	cram_hot_stop(cn);
 	cram_settle_stat(cn);
@@ -606,8 +579,16 @@ static void cram_node_remove(struct cram_node *cn)
 	static_branch_dec(&cram_key);
 	WRITE_ONCE(cram_node_table[cn->nid], NULL);
 	synchronize_rcu();
+	cram_evict_stop(cn);
 	pr_info("cram: node %d (%s) is gone\n", cn->nid, cn->desc.name);
-	cram_node_free(cn);
+}
+
+/* Whoever drains the node for another reason makes way */
+static void cram_take_over(struct cram_node *cn)
+{
+	WRITE_ONCE(cn->going, true);
+	mutex_lock(&cn->offline_mutex);
+	WRITE_ONCE(cn->going, false);
 }
 
 /**
@@ -618,21 +599,23 @@ static void cram_node_remove(struct cram_node *cn)
  * answer stays yes until somebody writes "open" to the node's state file.
  *
  * Context: process, may sleep for an RCU grace period.
- * Return: 0, or -EBUSY while pages are resident, the node as it was.
+ * Return: 0, or -EBUSY while pages are resident or somebody is changing the node's
+ * state, the node as it was.
  */
 int cram_close_node(struct cram_node *cn)
 {
-	bool was_offline;
+	bool was_offline, empty;
 
-	guard(mutex)(&cram_nodes_mutex);
-
+	/* A drain may take long, and is one because there are pages */
+	if (!mutex_trylock(&cn->offline_mutex))
+		return -EBUSY;
 	was_offline = cn->offline;
 	cram_close(cn);
-	if (cram_slots_empty(cn))
-		return 0;
-	if (!was_offline)
+	empty = cram_slots_empty(cn);
+	if (!empty && !was_offline)
 		cram_reopen(cn);
-	return -EBUSY;
+	mutex_unlock(&cn->offline_mutex);
+	return empty ? 0 : -EBUSY;
 }
 EXPORT_SYMBOL_GPL(cram_close_node);
 
@@ -672,14 +655,15 @@ static void cram_node_abandon(struct cram_node *cn)
  */
 int cram_force_unregister_node(struct cram_node *cn, bool content_lost)
 {
-	int retries = CRAM_FORCE_RETRIES, err = 0;
+	int retries = CRAM_FORCE_RETRIES;
 	sigset_t all, old;
+	bool empty;
 
 	/* A signal may end a request, but the driver goes whoever asked for it */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
 
-	guard(mutex)(&cram_nodes_mutex);
+	cram_take_over(cn);
 	cram_close(cn);
 	cram_hot_stop(cn);
 	if (content_lost) {
@@ -696,15 +680,17 @@ int cram_force_unregister_node(struct cram_node *cn, bool content_lost)
 		}
 	}
 
-	if (cram_slots_empty(cn)) {
+	empty = cram_slots_empty(cn);
+	if (empty)
 		cram_node_remove(cn);
-	} else {
+	else
 		cram_node_abandon(cn);
-		err = -EBUSY;
-	}
+	mutex_unlock(&cn->offline_mutex);
+	if (empty)
+		cram_node_free(cn);
 
 	sigprocmask(SIG_SETMASK, &old, NULL);
-	return err;
+	return empty ? 0 : -EBUSY;
 }
 EXPORT_SYMBOL_GPL(cram_force_unregister_node);
 
@@ -722,12 +708,13 @@ int cram_unregister_node(struct cram_node *cn)
 {
 	int err;
 
-	guard(mutex)(&cram_nodes_mutex);
+	cram_take_over(cn);
 	err = cram_drain(cn);
-	if (err)
-		return err;
-
-	cram_node_remove(cn);
-	return 0;
+	if (!err)
+		cram_node_remove(cn);
+	mutex_unlock(&cn->offline_mutex);
+	if (!err)
+		cram_node_free(cn);
+	return err;
 }
 EXPORT_SYMBOL_GPL(cram_unregister_node);

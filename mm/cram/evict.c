@@ -12,6 +12,14 @@
  * was read since it came by last is spared until the next round (a clock), and
  * of whom pages are taken follows from how far each cgroup is over its cram.low;
  * cram_cgroup_share_eviction() says how many of each.
+ *
+ * Writing to swap may take as long as the disk likes. A page that is being written
+ * is *leaving*: it counts for whoever asked for it as one that has left, it is in an
+ * index of its node, and who waits for it, or a worker, frees it when it is written.
+ *
+ * Eviction holds no lock while it looks for pages and moves them. What keeps the
+ * node is SRCU, for a slice at a time; relief and reaping are works of the node, which
+ * end before it does. So nobody waits for somebody else's walk.
  */
 #include <linux/math64.h>
 #include <linux/memcontrol.h>
@@ -20,8 +28,10 @@
 #include <linux/rmap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/srcu.h>
 #include <linux/swap.h>
 #include <linux/uaccess.h>
+#include <linux/xarray.h>
 
 #include "../internal.h"
 #include "internal.h"
@@ -30,8 +40,8 @@
 #define CRAM_EVICT_BATCH	SWAP_CLUSTER_MAX
 
 /*
- * Slots to walk before others may have the mutex, and signals are looked at:
- * well below a millisecond, if none of them is of use.
+ * Slots to walk before the node may go, and others may have the CPU: well below a
+ * millisecond, if none of them is of use.
  */
 #define CRAM_EVICT_SLICE	4096UL
 
@@ -39,50 +49,91 @@
 #define CRAM_RELIEF_PAGES	1024
 
 /*
- * Rounds in a row in which all was read. The first means nothing: each page is
- * demoted with the accessed bit that it had.
+ * ... for which it looks at so many pages, by an rmap walk each, and at so many slots
+ * at most, which is a GiB: what was wanted when it began is old after that.
  */
-#define CRAM_SPARED_ROUNDS	3
+#define CRAM_RELIEF_LOOKS	4096
+#define CRAM_RELIEF_SLOTS	(1UL << 18)
 
-/* Between two readings, for pages that only the swap cache has: 256 MiB */
+/* In one go, for pages that only the swap cache has: 256 MiB */
 #define CRAM_REAP_SLOTS		65536UL
+
+/* The number of pages of an entry of @leaving, above the id of their owner */
+#define CRAM_LEAVING_SHIFT	CRAM_OWNER_BITS
+
+/* Who looks at the slots of a node under it, the node outlives */
+DEFINE_STATIC_SRCU(cram_evict_srcu);
 
 enum cram_evict_step {
 	CRAM_TO_SWAP,	/* write out what can be written out */
-	CRAM_REAP,	/* free what has been written out since */
 	CRAM_TO_DRAM,	/* promote */
 };
 
 /**
  * struct cram_eviction - which pages, and where to
  * @root: of this subtree, or %NULL for all
- * @fair: of cgroups that have to give some, see cram_cgroup_share_eviction()
- * @cold: only what was not read since the last time
+ * @fair: of cgroups that have to give some, and of these what was not read, see
+ *	cram_cgroup_share_eviction()
+ * @nowait: nothing that can take long is to be done for it
  * @step: where to
+ * @wanted: so many pages are still to be evicted
+ * @cursor: the slot to look at next
+ * @slots: so many are to be looked at still
+ * @looks: and with so many of these pages it may be found out whether they were read
  */
 struct cram_eviction {
 	struct cram_cgroup *root;
 	bool fair;
-	bool cold;
+	bool nowait;
 	enum cram_evict_step step;
+	unsigned long wanted;
+	unsigned long cursor;
+	unsigned long slots;
+	unsigned long looks;
 };
 
-/* How many like the page in @slot are to be evicted, 0 for not even this? RCU. */
-static unsigned long cram_slot_wanted(u32 slot, const struct cram_eviction *e)
+/**
+ * struct cram_batch - pages of one owner that leave together
+ * @folios: off their LRU lists
+ * @owner_id: whose
+ * @pages: how many they are
+ * @nr: entries of @folio
+ * @folio: where they are, to find them again after somebody else had them
+ */
+struct cram_batch {
+	struct list_head folios;
+	u32 owner_id;
+	unsigned long pages;
+	unsigned int nr;
+	struct {
+		unsigned long pfn;
+		unsigned long nr;
+	} folio[CRAM_EVICT_BATCH];
+};
+
+/* Whose books are these? RCU. */
+static struct cram_cgroup *cram_owner_cgroup(u32 owner_id)
 {
-	struct cram_owner *owner;
+	struct cram_owner *owner = cram_owner_lookup(owner_id);
+
+	return owner ? cram_owner_books(owner) : NULL;
+}
+
+/* How many like the page in @slot are to be evicted, 0 for not even this? RCU. */
+static unsigned long cram_slot_wanted(struct cram_node *cn, u32 slot,
+				      const struct cram_eviction *e)
+{
 	struct cram_cgroup *cg;
 
 	if (cram_slot_state(slot) != CRAM_RESIDENT)
 		return 0;
 	if (!e->root && !e->fair)
 		return ULONG_MAX;
-	owner = cram_owner_lookup(cram_slot_owner(slot));
-	if (!owner)
+	cg = cram_owner_cgroup(cram_slot_owner(slot));
+	if (!cg)
 		return 0;
-	cg = cram_owner_books(owner);
 	if (e->fair)
-		return cram_cgroup_evict_share(cg);
+		return cram_cgroup_evict_share(cg, cn->nid);
 	return cram_cgroup_is_descendant(cg, e->root) ? ULONG_MAX : 0;
 }
 
@@ -185,10 +236,17 @@ static void cram_drop_unused(struct folio *folio)
 	folio_unlock(folio);
 }
 
-/* Is this for eviction to free, after it was written to swap? */
+/* Is it being written to swap, or was it, and nobody has come back for it? */
+static bool cram_leaving(struct folio *folio)
+{
+	return folio_test_swapcache(folio) && !folio_mapped(folio) &&
+	       (folio_test_writeback(folio) || !folio_test_dirty(folio));
+}
+
+/* Has only the swap cache this, so that it may be freed? */
 static bool cram_reapable(struct folio *folio)
 {
-	if (!folio_test_swapcache(folio))
+	if (!folio_test_swapcache(folio) || folio_test_writeback(folio))
 		return false;
 	if (!folio_mapped(folio) || cram_used_in_part(folio))
 		cram_drop_unused(folio);
@@ -234,46 +292,108 @@ struct folio *cram_get_folio(struct cram_node *cn, unsigned long pfn, u32 slot)
 	return NULL;
 }
 
+/* The folio of a page that is resident and this owner's, referenced, or %NULL */
+static struct folio *cram_get_resident(struct cram_node *cn, unsigned long pfn, u32 owner_id)
+{
+	u32 slot = READ_ONCE(*cram_slot(cn, pfn));
+
+	if (cram_slot_state(slot) != CRAM_RESIDENT || cram_slot_owner(slot) != owner_id)
+		return NULL;
+	return cram_get_folio(cn, pfn, slot);
+}
+
 /*
- * Take the folio of a slot off its LRU list, onto @list, with all its pages. When
- * it is about who gives how much, not more than @wanted. Says in @pages how many
- * slots from this on are the folio's.
+ * Has somebody a reference beside ours, the page tables and the swap cache? Then it
+ * can neither be written out nor copied, and to find that out the hard way takes long.
  */
-static bool cram_isolate(struct cram_node *cn, unsigned long pfn, u32 slot,
-			 const struct cram_eviction *e, unsigned long wanted,
-			 struct list_head *list, unsigned long *pages)
+static bool cram_held(struct folio *folio)
+{
+	return folio_ref_count(folio) > folio_expected_ref_count(folio) + 1;
+}
+
+/* May it be written to swap, and is there a place for it? */
+static bool cram_swappable(struct folio *folio)
+{
+	struct mem_cgroup *memcg;
+
+	if (!folio_evictable(folio))
+		return false;
+	/* It has its place, or needs none */
+	if (folio_test_swapcache(folio) || !folio_test_swapbacked(folio))
+		return true;
+	guard(rcu)();
+	memcg = folio_memcg(folio) ?: root_mem_cgroup;
+	return mem_cgroup_get_nr_swap_pages(memcg) > 0;
+}
+
+/* Can it leave by this way, as far as that can be told in passing? */
+static bool cram_may_leave(struct folio *folio, enum cram_evict_step step)
+{
+	if (cram_held(folio) || cram_leaving(folio))
+		return false;
+	return step == CRAM_TO_DRAM || cram_swappable(folio);
+}
+
+/* Is it spared, because it was read since the hand of the clock came by? */
+static bool cram_spared(struct cram_node *cn, struct folio *folio, u32 slot,
+			struct cram_eviction *e)
+{
+	struct cram_cgroup *cg;
+
+	e->looks--;
+	if (!cram_was_read(folio))
+		return false;
+	guard(rcu)();
+	cg = cram_owner_cgroup(cram_slot_owner(slot));
+	return cg && cram_cgroup_spare(cg, cn->nid);
+}
+
+/*
+ * Take the folio of a slot off its LRU list, into the batch, with all its pages. When
+ * it is about who gives how much, not more than @most. Returns how many slots from
+ * this on are the folio's.
+ */
+static unsigned long cram_isolate(struct cram_node *cn, unsigned long pfn, u32 slot,
+				  struct cram_eviction *e, unsigned long most,
+				  struct cram_batch *b)
 {
 	struct folio *folio = cram_get_folio(cn, pfn, slot);
-	bool isolated = false;
+	unsigned long pages;
+	bool isolated;
 
-	*pages = 1;
 	if (!folio)
-		return false;
-	*pages = folio_pfn(folio) + folio_nr_pages(folio) - pfn;
-	if (e->cold && cram_was_read(folio))
+		return 1;
+	pages = folio_pfn(folio) + folio_nr_pages(folio) - pfn;
+	if (!cram_may_leave(folio, e->step))
 		goto put;
-	if (e->fair && *pages > wanted) {
+	if (e->fair && cram_spared(cn, folio, slot, e))
+		goto put;
+	if (e->fair && pages > most) {
 		if (!cram_cut(folio))
 			goto put;
-		*pages = 1;
+		pages = 1;
 		if (folio_pfn(folio) != pfn)
 			goto put;
 	}
 	/* What writes it to swap does not expect poison in it */
 	if (e->step == CRAM_TO_SWAP && !cram_readable(folio))
 		goto put;
-	if (e->step == CRAM_REAP && !cram_reapable(folio))
-		goto put;
 
 	if (e->step == CRAM_TO_DRAM) {
-		isolated = isolate_folio_to_list(folio, list);
-	} else if (folio_isolate_lru(folio)) {
-		list_add(&folio->lru, list);
-		isolated = true;
+		isolated = isolate_folio_to_list(folio, &b->folios);
+	} else {
+		isolated = folio_isolate_lru(folio);
+		if (isolated)
+			list_add(&folio->lru, &b->folios);
+	}
+	if (isolated) {
+		b->folio[b->nr].pfn = folio_pfn(folio);
+		b->folio[b->nr++].nr = folio_nr_pages(folio);
+		b->pages += pages;
 	}
 put:
 	folio_put(folio);
-	return isolated;
+	return pages;
 }
 
 /**
@@ -304,163 +424,355 @@ struct folio *cram_charge_target(struct folio *dst, struct folio *src, gfp_t gfp
 }
 
 /*
- * For migrate_pages(): a folio of ordinary memory that is charged already. Other
- * folios of the batch are locked and unmapped meanwhile, so this must not
- * reclaim; cram_evict_batch() makes room when it comes back empty-handed. A large
- * folio for which there is no room is split, and comes again page by page.
+ * For migrate_pages(): a folio of ordinary memory that is charged already, on a node
+ * that the cpuset of the page's cgroup permits, the nearest to its own; those of the
+ * writer, who may be anybody, have no say. Other folios of the batch are locked and
+ * unmapped meanwhile, so this must not reclaim; cram_dispatch() makes room when it
+ * comes back empty-handed. A large folio for which there is no room is split, and
+ * comes again page by page.
  */
 static struct folio *cram_promote_target(struct folio *src, unsigned long private)
 {
-	const gfp_t gfp = (GFP_HIGHUSER_MOVABLE & ~__GFP_RECLAIM) | __GFP_NOWARN;
-	struct folio *dst = folio_alloc(gfp, folio_order(src));
+	const gfp_t gfp = (GFP_HIGHUSER_MOVABLE & ~(__GFP_RECLAIM | __GFP_HARDWALL)) |
+			  __GFP_NOWARN;
+	struct mem_cgroup *memcg = get_mem_cgroup_from_folio(src);
+	nodemask_t allowed = node_states[N_MEMORY];
+	struct folio *dst;
 
+	mem_cgroup_node_filter_allowed(memcg, &allowed);
+	mem_cgroup_put(memcg);
+	dst = __folio_alloc(gfp, folio_order(src), folio_nid(src), &allowed);
 	return dst ? cram_charge_target(dst, src, gfp) : NULL;
 }
 
-static unsigned long cram_move(struct list_head *list, enum cram_evict_step step)
+/*
+ * Returns how many have left. What a disk is still writing, nobody waits for here:
+ * it may take as long as the disk likes.
+ */
+static unsigned long cram_move(struct list_head *list, const struct cram_eviction *e)
 {
 	unsigned int nr = 0;
 
-	if (step != CRAM_TO_DRAM)
+	if (e->step != CRAM_TO_DRAM)
 		return reclaim_pages(list);
 
-	migrate_pages(list, cram_promote_target, NULL, 0, MIGRATE_SYNC,
-		      MR_SYSCALL, &nr);
+	migrate_pages(list, cram_promote_target, NULL, 0,
+		      e->nowait ? MIGRATE_ASYNC : MIGRATE_SYNC_LIGHT, MR_SYSCALL, &nr);
 	putback_movable_pages(list);
 	return nr;
 }
 
-static void cram_count_eviction(u32 owner_id, const struct cram_eviction *e,
-				unsigned long isolated, unsigned long moved)
+/* --------------------------------------------------- what is being written -- */
+
+static unsigned long cram_leaving_pages(const void *entry)
 {
-	struct cram_owner *owner;
+	return xa_to_value(entry) >> CRAM_LEAVING_SHIFT;
+}
+
+/* Without memory for the entry cram_reap_strays() finds the page */
+static void cram_note_leaving(struct cram_node *cn, unsigned long pfn, u32 owner_id,
+			      unsigned long nr)
+{
+	void *entry = xa_mk_value(owner_id | nr << CRAM_LEAVING_SHIFT);
+	void *was = xa_store(&cn->leaving, pfn - cn->start_pfn, entry,
+			     GFP_KERNEL | __GFP_NOWARN);
+
+	if (xa_is_err(was))
+		return;
+	atomic_long_add(nr, &cn->nr_leaving);
+	if (was)
+		atomic_long_sub(cram_leaving_pages(was), &cn->nr_leaving);
+}
+
+static void cram_forget_leaving(struct cram_node *cn, unsigned long i, void *entry)
+{
+	if (xa_cmpxchg(&cn->leaving, i, entry, NULL, 0) == entry)
+		atomic_long_sub(cram_leaving_pages(entry), &cn->nr_leaving);
+}
+
+/* How many of a batch that did not leave at once are leaving? */
+static unsigned long cram_note_batch(struct cram_node *cn, const struct cram_batch *b)
+{
+	unsigned long pfn, end, pages = 0;
+	struct folio *folio;
+	unsigned int n;
+
+	for (n = 0; n < b->nr; n++) {
+		end = b->folio[n].pfn + b->folio[n].nr;
+		/* It may have been split since */
+		for (pfn = b->folio[n].pfn; pfn < end; pfn++) {
+			folio = cram_get_resident(cn, pfn, b->owner_id);
+			if (!folio)
+				continue;
+			if (folio_pfn(folio) == pfn && cram_leaving(folio)) {
+				cram_note_leaving(cn, pfn, b->owner_id,
+						  folio_nr_pages(folio));
+				pages += folio_nr_pages(folio);
+			}
+			pfn = folio_pfn(folio) + folio_nr_pages(folio) - 1;
+			folio_put(folio);
+		}
+	}
+	return pages;
+}
+
+static bool cram_owner_below(u32 owner_id, struct cram_cgroup *root)
+{
+	struct cram_cgroup *cg;
+
+	if (!root)
+		return true;
+	guard(rcu)();
+	cg = cram_owner_cgroup(owner_id);
+	return cg && cram_cgroup_is_descendant(cg, root);
+}
+
+/* Free a page that was written. Takes the reference. */
+static void cram_free_written(struct folio *folio, u32 owner_id)
+{
+	struct cram_cgroup *cg;
+	unsigned long nr;
+	LIST_HEAD(list);
+	bool isolated;
+
+	isolated = folio_isolate_lru(folio);
+	if (isolated)
+		list_add(&folio->lru, &list);
+	folio_put(folio);
+	nr = isolated ? reclaim_pages(&list) : 0;
+	if (!nr)
+		return;
+	guard(rcu)();
+	cg = cram_owner_cgroup(owner_id);
+	if (cg)
+		cram_count(cg, CRAM_STAT_WRITEBACK, nr);
+}
+
+/*
+ * Free what has been written, and forget what somebody has come back for. Returns
+ * how many pages of the subtree of @root, or of all, are still being written.
+ */
+static unsigned long cram_reap_leaving(struct cram_node *cn, struct cram_cgroup *root)
+{
+	unsigned long i, nr = 0;
+	void *entry;
+
+	xa_for_each(&cn->leaving, i, entry) {
+		u32 owner_id = xa_to_value(entry) & CRAM_OWNER_MASK;
+		struct folio *folio;
+
+		cond_resched();
+		folio = cram_get_resident(cn, cn->start_pfn + i, owner_id);
+		if (folio && folio_test_writeback(folio) && cram_leaving(folio)) {
+			if (cram_owner_below(owner_id, root))
+				nr += cram_leaving_pages(entry);
+			folio_put(folio);
+			continue;
+		}
+		cram_forget_leaving(cn, i, entry);
+		if (folio && cram_leaving(folio))
+			cram_free_written(folio, owner_id);
+		else if (folio)
+			folio_put(folio);
+	}
+	return nr;
+}
+
+/* Look for others that only the swap cache has */
+static void cram_reap_strays(struct cram_node *cn)
+{
+	unsigned long slots;
+
+	for (slots = min(cn->nr_slots, CRAM_REAP_SLOTS); slots; slots--) {
+		unsigned long i = cn->reap_cursor;
+		u32 slot = READ_ONCE(cn->slots[i]);
+		struct folio *folio;
+
+		cond_resched();
+		cn->reap_cursor = i + 1 < cn->nr_slots ? i + 1 : 0;
+		if (cram_slot_state(slot) != CRAM_RESIDENT)
+			continue;
+		folio = cram_get_folio(cn, cn->start_pfn + i, slot);
+		if (folio && cram_reapable(folio))
+			cram_free_written(folio, cram_slot_owner(slot));
+		else if (folio)
+			folio_put(folio);
+	}
+}
+
+/* So many pages of the node are in the swap cache, as far as CPUs have told */
+static long cram_in_swapcache(struct cram_node *cn)
+{
+#ifdef CONFIG_SWAP
+	return node_page_state(NODE_DATA(cn->nid), NR_SWAPCACHE);
+#else
+	return 0;
+#endif
+}
+
+/*
+ * Reclaim leaves a page that it has begun to write on the LRU list and frees it when
+ * it comes by again. So it does with those that somebody had locked when their last
+ * user left. Nobody else comes by on a cram node.
+ */
+static void cram_reap_work_fn(struct work_struct *work)
+{
+	struct cram_node *cn = container_of(work, struct cram_node, reap_work);
+
+	cram_reap_leaving(cn, NULL);
+	if (cram_in_swapcache(cn) > atomic_long_read(&cn->nr_leaving))
+		cram_reap_strays(cn);
+}
+
+/**
+ * cram_reap - have freed what only the swap cache has, if there is anything
+ * @cn: the node
+ *
+ * By a worker: freeing takes as long as there are such pages, and may wait for a disk,
+ * while the lease does not wait.
+ *
+ * Context: process.
+ */
+void cram_reap(struct cram_node *cn)
+{
+	if (cram_in_swapcache(cn))
+		queue_work(system_dfl_wq, &cn->reap_work);
+}
+
+/* ------------------------------------------------------------------- batches -- */
+
+static void cram_count_eviction(struct cram_node *cn, u32 owner_id,
+				const struct cram_eviction *e,
+				unsigned long left, unsigned long leaving)
+{
 	struct cram_cgroup *cg;
 
 	guard(rcu)();
-	owner = cram_owner_lookup(owner_id);
-	if (!owner)
+	cg = cram_owner_cgroup(owner_id);
+	if (!cg || !(left + leaving))
 		return;
-	cg = cram_owner_books(owner);
 	/* What is being written counts, too, or it would be asked for again */
 	if (e->fair)
-		cram_cgroup_gave(cg, isolated);
-	if (!moved)
-		return;
-	if (e->step != CRAM_TO_DRAM)
-		cram_count(cg, CRAM_STAT_WRITEBACK, moved);
+		cram_cgroup_gave(cg, cn->nid, left + leaving);
+	if (left && e->step == CRAM_TO_SWAP)
+		cram_count(cg, CRAM_STAT_WRITEBACK, left);
 	cram_cgroup_event(cg, CRAM_EVENT_EVICT);
 }
 
 /*
- * One batch of pages, all of the same owner, of the next @slots from the cursor
- * on. More than @nr when the last of them belong to a large folio: it goes whole,
- * unless this is about fair shares. Then what counts is what was begun, as it would
- * be asked for again before it has been written.
+ * One batch of pages, all of the same owner, of the next @slots from the cursor on.
+ * More than is wanted when the last of them belong to a large folio: it goes whole,
+ * unless this is about fair shares.
  */
-static unsigned long cram_evict_batch(struct cram_node *cn,
-				      const struct cram_eviction *e,
-				      unsigned long nr, unsigned long *slots)
+static void cram_gather(struct cram_node *cn, struct cram_eviction *e,
+			unsigned long *slots, struct cram_batch *b)
 {
-	unsigned long *cursor = e->step == CRAM_REAP ? &cn->reap_cursor : &cn->evict_cursor;
-	unsigned long isolated = 0, moved;
-	struct mem_cgroup *memcg;
-	u32 owner_id = 0;
-	LIST_HEAD(list);
+	unsigned long most = min_t(unsigned long, e->wanted, CRAM_EVICT_BATCH);
 
-	nr = min_t(unsigned long, nr, CRAM_EVICT_BATCH);
-	while (isolated < nr && *slots) {
-		unsigned long i = *cursor;
+	while (*slots && e->looks && b->pages < most) {
+		unsigned long i = e->cursor, pages = 1, wanted;
 		u32 slot = READ_ONCE(cn->slots[i]);
-		unsigned long wanted, pages = 1;
 
 		rcu_read_lock();
-		wanted = cram_slot_wanted(slot, e);
+		wanted = cram_slot_wanted(cn, slot, e);
 		rcu_read_unlock();
 
 		if (wanted) {
-			if (owner_id && owner_id != cram_slot_owner(slot))
+			if (b->nr && b->owner_id != cram_slot_owner(slot))
 				break;
-			nr = min(nr, wanted);
 			/* Its pages may be the parent's by now, whose share is smaller */
-			if (isolated >= nr)
+			most = min(most, wanted);
+			if (b->pages >= most)
 				break;
-			owner_id = cram_slot_owner(slot);
-			if (cram_isolate(cn, cn->start_pfn + i, slot, e, nr - isolated,
-					 &list, &pages))
-				isolated += pages;
+			b->owner_id = cram_slot_owner(slot);
+			pages = cram_isolate(cn, cn->start_pfn + i, slot, e,
+					     most - b->pages, b);
 		}
 		*slots -= min(*slots, pages);
-		*cursor = i + pages < cn->nr_slots ? i + pages : 0;
+		e->cursor = i + pages < cn->nr_slots ? i + pages : 0;
 	}
-	if (!isolated)
-		return 0;
+}
 
-	memcg = get_mem_cgroup_from_folio(lru_to_folio(&list));
-	moved = cram_move(&list, e->step);
-	if (!moved && e->step == CRAM_TO_DRAM)
-		try_to_free_mem_cgroup_pages(memcg, nr, GFP_KERNEL,
+static void cram_dispatch(struct cram_node *cn, struct cram_eviction *e,
+			  struct cram_batch *b)
+{
+	struct mem_cgroup *memcg = get_mem_cgroup_from_folio(lru_to_folio(&b->folios));
+	unsigned long left = cram_move(&b->folios, e), leaving = 0;
+
+	if (e->step == CRAM_TO_SWAP && left < b->pages)
+		leaving = cram_note_batch(cn, b);
+	if (e->step == CRAM_TO_DRAM && !left && !e->nowait)
+		try_to_free_mem_cgroup_pages(memcg, b->pages, GFP_KERNEL,
 					     MEMCG_RECLAIM_MAY_SWAP, NULL);
 	mem_cgroup_put(memcg);
-	if (e->step == CRAM_TO_SWAP && moved < isolated)
-		WRITE_ONCE(cn->reap, true);
-	cram_count_eviction(owner_id, e, isolated, moved);
-	return e->fair ? isolated : moved;
+	cram_count_eviction(cn, b->owner_id, e, left, leaving);
+	e->wanted -= min(e->wanted, left + leaving);
 }
 
-/* Others may have the mutex for a moment. Is the node still there after that? */
-static bool cram_let_others(struct cram_node *cn)
+/* Whoever asked for it does not want it any more, or must not wait */
+static bool cram_evict_ends(struct cram_node *cn, const struct cram_eviction *e)
 {
-	int nid = cn->nid;
-
-	mutex_unlock(&cram_nodes_mutex);
-	if (cram_nodes_lock_request())
-		mutex_lock(&cram_nodes_mutex);
-	return cram_node_get(nid) == cn;
-}
-
-static unsigned long cram_scan_slots(struct cram_node *cn, const struct cram_eviction *e,
-				     unsigned long nr, unsigned long slots)
-{
-	unsigned long moved = 0;
-
 	/* What is lost must not come back as if it were not, see cram_start_over() */
-	while (moved < nr && slots && !READ_ONCE(cn->content_lost)) {
-		unsigned long slice = min(slots, CRAM_EVICT_SLICE), left = slice;
+	if (READ_ONCE(cn->content_lost))
+		return true;
+	if (e->fair)
+		return false;
+	if (signal_pending(current))
+		return true;
+	/* Who drains makes way for who takes the node away */
+	return e->root ? cram_cgroup_is_dying(e->root) : READ_ONCE(cn->going);
+}
 
-		moved += cram_evict_batch(cn, e, nr - moved, &left);
-		slots -= slice - left;
-		if (signal_pending(current) || (e->root && !cram_let_others(cn)))
-			break;
-		cond_resched();
+/* The next slots; false when no more is to be looked at */
+static bool cram_evict_slice(struct cram_node *cn, struct cram_eviction *e)
+{
+	unsigned long slice = min(e->slots, CRAM_EVICT_SLICE), left = slice;
+
+	while (left && e->wanted && e->looks && !cram_evict_ends(cn, e)) {
+		struct cram_batch b = { .folios = LIST_HEAD_INIT(b.folios) };
+
+		cram_gather(cn, e, &left, &b);
+		if (b.nr)
+			cram_dispatch(cn, e, &b);
 	}
-	return moved;
+	e->slots -= slice - left;
+	cond_resched();
+	return !left && e->slots && e->wanted && e->looks;
 }
 
-static unsigned long cram_evict_node(struct cram_node *cn,
-				     const struct cram_eviction *e, unsigned long nr)
+/* ------------------------------------------------------- for want of cells -- */
+
+/* Have the hand go round once more, if that is of use to anybody */
+static bool cram_begin_round(struct cram_node *cn, unsigned long nr)
 {
-	return cram_scan_slots(cn, e, nr, cn->nr_slots);
+	cn->relief.owed = cram_cgroup_share_eviction(cn->nid, nr);
+	cn->relief.slots = cn->relief.owed ? cn->nr_slots : 0;
+	return cn->relief.owed;
 }
 
-/**
- * cram_reap - free what only the swap cache has
- * @cn: the node
- *
- * Reclaim leaves a page that it has begun to write on the LRU list and frees
- * it when it comes by again. So it does with those that somebody had locked when
- * their last user left. Nobody else comes by on a cram node: after an eviction
- * all slots are looked at, and else, while there are any such pages, some.
- *
- * Context: the node's thread.
+/*
+ * Go on with a round, over @slots at most, which are counted down, and evict up to
+ * @nr pages. Returns how many are evicted.
  */
-void cram_reap(struct cram_node *cn)
+static unsigned long cram_go_round(struct cram_node *cn, struct cram_eviction *e,
+				   unsigned long nr, unsigned long *slots)
 {
-	const struct cram_eviction e = { .step = CRAM_REAP };
+	unsigned long given;
 
-	if (xchg(&cn->reap, false))
-		cram_evict_node(cn, &e, cn->nr_slots);
-	else if (node_page_state(NODE_DATA(cn->nid), NR_SWAPCACHE))
-		cram_scan_slots(cn, &e, cn->nr_slots, min(cn->nr_slots, CRAM_REAP_SLOTS));
+	e->wanted = min(nr, cn->relief.owed);
+	e->slots = min(*slots, cn->relief.slots);
+	given = e->wanted;
+	*slots -= e->slots;
+	cn->relief.slots -= e->slots;
+	while (cram_evict_slice(cn, e))
+		;
+	given -= e->wanted;
+	*slots += e->slots;
+	cn->relief.slots += e->slots;
+	cn->relief.owed -= given;
+	if (!cn->relief.owed)
+		cn->relief.slots = 0;
+	return given;
 }
 
 /**
@@ -471,98 +783,162 @@ void cram_reap(struct cram_node *cn)
  * more, so the device is safe as it is; a page sent back to ordinary memory
  * would only be in the way there, and be the next that reclaim wants to demote.
  *
- * Cgroups over their cram.low pay for it, see cram_cgroup_share_eviction(), with
- * what was not read since the cursor came by last; if that is nothing round after
- * round, with whatever there is.
+ * Cgroups over their cram.low pay for it, see cram_cgroup_share_eviction(), with what
+ * was not read since the hand came by last; who has nothing of that round after round,
+ * with whatever there is. A round may take more than one call of this. Whoever still
+ * owes something at its end cannot pay, and the others do in the next.
  *
  * Context: worker.
  */
 void cram_relieve(struct work_struct *work)
 {
 	struct cram_node *cn = container_of(work, struct cram_node, evict_work);
-	struct cram_eviction e = { .fair = true, .cold = true, .step = CRAM_TO_SWAP };
+	struct cram_eviction e = { .fair = true, .step = CRAM_TO_SWAP };
+	unsigned long nr, leaving, slots = CRAM_RELIEF_SLOTS;
 	u64 wanted = cram_cells_wanted(cn);
-	unsigned long nr;
 
-	/* One batch at a time, then another reading tells how far that went */
-	if (!wanted || !total_swap_pages)
+	if (!wanted) {
+		cn->relief.slots = 0;
 		return;
-	if (!cram_nodes_trylock())
-		goto again;
-	nr = clamp_t(u64, div_u64(wanted, cn->desc.cells_per_page), 1, CRAM_RELIEF_PAGES);
-	cram_cgroup_share_eviction(cn->nid, nr);
-	if (cram_evict_node(cn, &e, nr)) {
-		cn->spared = 0;
-	} else if (++cn->spared >= CRAM_SPARED_ROUNDS) {
-		e.cold = false;
-		cram_evict_node(cn, &e, nr);
 	}
-	mutex_unlock(&cram_nodes_mutex);
-again:
+	nr = clamp_t(u64, div_u64(wanted, cn->desc.cells_per_page), 1, CRAM_RELIEF_PAGES);
+	leaving = atomic_long_read(&cn->nr_leaving);
+	nr -= min(nr, leaving);
+
+	e.cursor = cn->relief.cursor;
+	e.looks = CRAM_RELIEF_LOOKS;
+	while (nr && slots && e.looks && !READ_ONCE(cn->content_lost)) {
+		if (!cn->relief.slots && !cram_begin_round(cn, nr)) {
+			/* Nobody can pay: no reason to ask the device more often */
+			if (!leaving)
+				return;
+			break;
+		}
+		nr -= cram_go_round(cn, &e, nr, &slots);
+		/* Who was spared is to have time to read again */
+		if (cn->relief.owed && !cn->relief.slots &&
+		    cram_cgroup_round_over(cn->nid))
+			break;
+	}
+	cn->relief.cursor = e.cursor;
 	cram_want_reading(cn);
+}
+
+/* ------------------------------------------------------------- on request -- */
+
+/* One look at all slots of a node, from where the last one has ended */
+static void cram_evict_node(int nid, struct cram_eviction *e)
+{
+	bool first = true, more = true;
+
+	while (more) {
+		struct cram_node *cn;
+
+		guard(srcu)(&cram_evict_srcu);
+		/* Each time: it may be gone, or another one */
+		cn = cram_node_get(nid);
+		if (!cn)
+			return;
+		if (first) {
+			e->cursor = READ_ONCE(cn->evict_cursor);
+			e->slots = cn->nr_slots;
+			first = false;
+		}
+		if (e->cursor >= cn->nr_slots)
+			e->cursor = 0;
+		more = cram_evict_slice(cn, e);
+		WRITE_ONCE(cn->evict_cursor, e->cursor);
+	}
+}
+
+static bool cram_evict_has(struct cram_cgroup *root, int nid, int n)
+{
+	return (nid == NUMA_NO_NODE || nid == n) && (!root || cram_cgroup_resident(root, n));
 }
 
 /**
  * cram_evict - move resident pages off their nodes
- * @root: pages of this subtree, or %NULL for all
+ * @root: pages of this subtree, referenced, or %NULL for all
  * @nid: of this node, or %NUMA_NO_NODE for all
  * @nr: so many, if there are
  * @to: where they may go
+ * @nowait: do not wait for anything on the way there
  *
- * Walks the slots of the nodes once for swap, and once more for promotion if
- * that was not enough. Stops at a signal.
+ * Looks at the slots of the nodes once for swap, and once more for promotion if
+ * that was not enough. Ends early at a signal, when the cgroup of @root is removed,
+ * and, without @root, when somebody wants to take the node away.
  *
- * Context: process, may sleep and reclaim; cram_nodes_mutex is held, and with a
- * @root, which is referenced, given up now and then. Return: number of pages that
- * left.
+ * Context: process, may sleep and reclaim, no lock of the engine inside
+ * cram_nodes_mutex is held. Return: number of pages that have left or are being
+ * written, @nr also when the last was a large folio and there are more.
  */
 unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr,
-			 enum cram_evict_to to)
+			 enum cram_evict_to to, bool nowait)
 {
-	struct cram_eviction e = { .root = root };
-	unsigned long moved = 0;
+	struct cram_eviction e = {
+		.root = root, .nowait = nowait, .wanted = nr, .looks = ULONG_MAX,
+	};
 	int n;
 
-	lockdep_assert_held(&cram_nodes_mutex);
-
-	for (e.step = CRAM_TO_SWAP; e.step <= CRAM_TO_DRAM; e.step++) {
-		if (e.step == CRAM_TO_DRAM ? to == CRAM_EVICT_SWAP :
-					     to == CRAM_EVICT_DRAM || !total_swap_pages)
-			continue;
-		/* Give the writing a moment before more is promoted instead */
-		if (e.step == CRAM_REAP && moved < nr)
-			schedule_timeout_interruptible(HZ / 20);
-		for_each_node_mask(n, cram_nodes) {
-			if (moved >= nr || signal_pending(current))
-				return moved;
-			if ((nid == NUMA_NO_NODE || nid == n) &&
-			    (!root || cram_cgroup_resident(root, n)))
-				moved += cram_evict_node(cram_node_get(n), &e,
-							 nr - moved);
-		}
-	}
-	return moved;
+	if (to != CRAM_EVICT_DRAM && total_swap_pages)
+		for_each_node_mask(n, cram_nodes)
+			if (cram_evict_has(root, nid, n))
+				cram_evict_node(n, &e);
+	e.step = CRAM_TO_DRAM;
+	if (to != CRAM_EVICT_SWAP)
+		for_each_node_mask(n, cram_nodes)
+			if (cram_evict_has(root, nid, n))
+				cram_evict_node(n, &e);
+	return nr - e.wanted;
 }
 
 /**
- * cram_evict_cgroup - move pages of a cgroup's subtree off its nodes
- * @cg: the books, referenced
- * @nid: off this node, or %NUMA_NO_NODE for all
- * @nr: how many, if there are
- * @to: where they may go
+ * cram_evict_leaving - what is being written to swap?
+ * @root: of this subtree, referenced, or %NULL for all
+ * @nid: from this node, or %NUMA_NO_NODE for all
  *
- * Context: process, may sleep and reclaim; ends early at a signal.
- * Return: number of pages that left.
+ * Frees first what has been written by now.
+ *
+ * Context: process, may sleep. Return: number of pages.
  */
-unsigned long cram_evict_cgroup(struct cram_cgroup *cg, int nid, unsigned long nr,
-				enum cram_evict_to to)
+unsigned long cram_evict_leaving(struct cram_cgroup *root, int nid)
 {
-	unsigned long moved;
+	unsigned long nr = 0;
+	int n;
 
-	/* The mutex is not for those who have nothing there */
-	if (!cram_cgroup_resident(cg, nid) || cram_nodes_lock_request())
-		return 0;
-	moved = cram_evict(cg, nid, nr, to);
-	mutex_unlock(&cram_nodes_mutex);
-	return moved;
+	for_each_node_mask(n, cram_nodes) {
+		struct cram_node *cn;
+
+		if (!cram_evict_has(root, nid, n))
+			continue;
+		guard(srcu)(&cram_evict_srcu);
+		cn = cram_node_get(n);
+		if (cn)
+			nr += cram_reap_leaving(cn, root);
+	}
+	return nr;
+}
+
+/**
+ * cram_evict_init - nothing is evicted yet
+ * @cn: new
+ */
+void cram_evict_init(struct cram_node *cn)
+{
+	xa_init(&cn->leaving);
+	INIT_WORK(&cn->reap_work, cram_reap_work_fn);
+}
+
+/**
+ * cram_evict_stop - nobody evicts from a node any more, nor begins to
+ * @cn: on its way out: cram_node_get() does not find it any more, its thread has
+ *	ended, and so has evict_work
+ *
+ * Context: process, may sleep for as long as a batch takes.
+ */
+void cram_evict_stop(struct cram_node *cn)
+{
+	synchronize_srcu(&cram_evict_srcu);
+	cancel_work_sync(&cn->reap_work);
+	xa_destroy(&cn->leaving);
 }

@@ -35,10 +35,12 @@
  * and read the slot again. The pages of a large folio go through them together,
  * and have one owner; WRITABLE they become only after it was split.
  *
- * Locks, outermost first: cram_nodes_mutex (registry; process context),
+ * Locks, outermost first: cram_node.offline_mutex (one drains or opens the node
+ * at a time), cram_nodes_mutex (registry; process context),
  * cram_node.state_mutex, cram_node.reading_mutex (one reading at a time, over
- * the driver's call), zone->lock. The paths from reclaim and
- * from page free take none of these: they use RCU, atomics and the slot.
+ * the driver's call), zone->lock. The paths from reclaim and from page free take
+ * none of these: they use RCU, atomics and the slot. Nor does eviction, which
+ * looks at a node under cram_evict_srcu.
  */
 #ifndef _MM_CRAM_INTERNAL_H
 #define _MM_CRAM_INTERNAL_H
@@ -54,6 +56,7 @@
 #include <linux/vmstat.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
+#include <linux/xarray.h>
 
 #define CRAM_OWNER_BITS		24
 #define CRAM_OWNER_MASK		GENMASK(CRAM_OWNER_BITS - 1, 0)
@@ -112,7 +115,9 @@ enum cram_node_state {
  * @low: below so many bytes of free cells the node is low; 0: never
  * @critical: the same for critical
  * @state: what follows from the last reading, its age, and the next three
- * @offline: by request, nothing new; see the state file
+ * @offline: by request, nothing new; see the state file. Under offline_mutex.
+ * @offline_mutex: one drains the node, opens it, or takes it away at a time
+ * @going: who holds that is to end, because the node is to be taken away
  * @distrusted: why the last answer cannot be true, or %NULL
  * @content_lost: a reading said so, and it was not dealt with yet
  * @gone: the driver is, its ops are not called any more. Under reading_mutex.
@@ -128,10 +133,16 @@ enum cram_node_state {
  * @trim_ranges: what one call of the driver's trim is given
  * @trim_skip: passes to leave out, because the last one found its pages not
  *	in the allocator: on their way there, or out of service for good
- * @evict_cursor: the slot where the next eviction starts
- * @spared: rounds in a row in which eviction found nothing but what is read
- * @reap: pages are being written to swap, cramd frees them
- * @reap_cursor: the slot where it looks next
+ * @evict_cursor: the slot where the next eviction on request starts
+ * @relief: of evict_work alone
+ * @relief.cursor: the slot where it goes on, the hand of the clock
+ * @relief.slots: so many are left of this round; 0: there is none
+ * @relief.owed: so many pages are to be given in it still
+ * @leaving: by slot, who owns the pages that are being written to swap, and how many
+ *	they are
+ * @nr_leaving: how many these are
+ * @reap_work: frees those that have been written
+ * @reap_cursor: the slot where it looks for others next
  * @promote_rate: bytes that may be promoted in a second because they are hot
  * @hot_work: looks for such pages while that is not 0
  * @heat: what it knows of them, see hot.c
@@ -169,6 +180,8 @@ struct cram_node {
 	u64 critical;
 	enum cram_node_state state;
 	bool offline;
+	struct mutex offline_mutex; /* @offline changes, and while it drains */
+	bool going;
 	const char *distrusted;
 	bool content_lost;
 	bool gone;
@@ -188,8 +201,14 @@ struct cram_node {
 	struct range trim_ranges[CRAM_TRIM_RANGES];
 	unsigned int trim_skip;
 	unsigned long evict_cursor;
-	unsigned int spared;
-	bool reap;
+	struct {
+		unsigned long cursor;
+		unsigned long slots;
+		unsigned long owed;
+	} relief;
+	struct xarray leaving;
+	atomic_long_t nr_leaving;
+	struct work_struct reap_work;
 	unsigned long reap_cursor;
 
 	u64 promote_rate;
@@ -210,8 +229,6 @@ extern bool cram_enabled;
 extern struct mutex cram_nodes_mutex;
 
 struct cram_node *cram_node_get(int nid);
-bool cram_nodes_trylock(void);
-int cram_nodes_lock_request(void);
 int cram_drain(struct cram_node *cn);
 void cram_reopen(struct cram_node *cn);
 
@@ -292,8 +309,8 @@ struct folio *cram_get_folio(struct cram_node *cn, unsigned long pfn, u32 slot);
 struct folio *cram_charge_target(struct folio *dst, struct folio *src, gfp_t gfp);
 void cram_reap(struct cram_node *cn);
 void cram_relieve(struct work_struct *work);
-unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr,
-			 enum cram_evict_to to);
+void cram_evict_init(struct cram_node *cn);
+void cram_evict_stop(struct cram_node *cn);
 
 /* hot.c */
 bool cram_promoting_hot(struct cram_node *cn);

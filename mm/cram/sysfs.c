@@ -99,7 +99,8 @@ static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
 /*
  * "offline" drains the node, or fails with everything as it was; "open" lets
  * pages in again, and believes a device that was caught lying. The mutex is only
- * tried, because an unregistration holds it and waits for this file to be closed.
+ * tried, because an unregistration holds it and waits for this file to be closed; a
+ * signal ends the waiting for somebody else who drains the node.
  */
 static ssize_t state_store(struct kobject *kobj, struct kobj_attribute *attr,
 			   const char *buf, size_t count)
@@ -110,7 +111,7 @@ static ssize_t state_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 	if (!offline && !sysfs_streq(buf, "open"))
 		return -EINVAL;
-	if (!cram_nodes_trylock()) {
+	if (!mutex_trylock(&cn->offline_mutex)) {
 		msleep(20);
 		return restart_syscall();
 	}
@@ -122,7 +123,7 @@ static ssize_t state_store(struct kobject *kobj, struct kobj_attribute *attr,
 		err = cram_trust(cn);
 	if (!err && !offline)
 		cram_reopen(cn);
-	mutex_unlock(&cram_nodes_mutex);
+	mutex_unlock(&cn->offline_mutex);
 	return err ?: count;
 }
 
