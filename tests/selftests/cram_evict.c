@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -95,8 +96,8 @@ static void on_request(void)
 	CHECK(swap_on(64));
 	demote(p, N);
 	CHECK(WAIT_FOR(SETTLES, !reclaim("64K to=swap")));
-	CHECK(cg_key(&cg_here, "cram.stat", "writeback") >= 16);
 	CHECK(count_swapped(p, N) >= 16);
+	CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cram.stat", "writeback") >= 16));
 	CHECK_CONTENT(p, N, SEED);
 	CHECK(!munmap(p, N * PAGE));
 	swap_off();
@@ -130,8 +131,152 @@ static void bad_requests(void)
 	CHECK_EQ(cg_number(&cg_here, "cram.low"), NO_LIMIT);
 }
 
+/* So much more than was asked for may go: one batch of pages. */
+#define BATCH	((int64_t)(32 * PAGE))
+
+/* What is being written counts: it is not asked for again while a disk writes it. */
+static void no_more(void)
+{
+	size_t pages = 8 * CHUNK;
+	int64_t before, gone;
+	char *p = map_pages(pages);
+
+	CHECK(swap_on(64));
+	fill(p, pages, SEED);
+	demote(p, pages);
+
+	before = current_of(&cg_here);
+	CHECK_EQ(reclaim("1M to=swap"), 0);
+	CHECK(WAIT_FOR(SETTLES, current_of(&cg_here) <= before - (int64_t)MIB));
+	nap_ms(500);
+	gone = before - current_of(&cg_here);
+	tap_note("%lld of 1024 KiB requested", (long long)gone / 1024);
+	CHECK(gone <= (int64_t)MIB + BATCH);
+
+	before = current_of(&cg_here);
+	CHECK_EQ(cg_printf(&cg_here, "cram.max", "%lld", (long long)(before - MIB)), 0);
+	CHECK(current_of(&cg_here) <= before - (int64_t)MIB);
+	nap_ms(500);
+	gone = before - current_of(&cg_here);
+	tap_note("%lld of 1024 KiB by a limit", (long long)gone / 1024);
+	CHECK(gone <= (int64_t)MIB + BATCH);
+	CHECK_EQ(cg_write(&cg_here, "cram.max", "max"), 0);
+
+	/* Two limits at once, one below the other, are no reason for twice as much. */
+	before = current_of(&cg_here);
+	CHECK_EQ(cg_printf(&cg_here, "cram.max", "%lld", (long long)(before - MIB)), 0);
+	CHECK_EQ(node_max(&cg_here, "2M"), 0);
+	CHECK(current_of(&cg_here) <= 2 * (int64_t)MIB);
+	nap_ms(500);
+	CHECK(current_of(&cg_here) >= 2 * (int64_t)MIB - BATCH);
+	CHECK_CONTENT(p, pages, SEED);
+	CHECK(!munmap(p, pages * PAGE));
+	swap_off();
+}
+
 #define BEGGARS	12
 #define HELD	16	/* pages in a pipe */
+
+/* Put the first @pages into a pipe, and let them be there. */
+static void hold_in_pipe(void *p, size_t pages)
+{
+	struct iovec v = { .iov_base = p, .iov_len = pages * PAGE };
+	int fd[2];
+
+	CHECK(!pipe(fd), "%m");
+	CHECK(fcntl(fd[1], F_SETPIPE_SZ, pages * PAGE) >= 0, "%m");
+	CHECK_EQ(vmsplice(fd[1], &v, 1, SPLICE_F_NONBLOCK), pages * PAGE);
+}
+
+/* What cannot leave is no reason to wait for long, and none with O_NONBLOCK. */
+static void held(void)
+{
+	size_t pages = MIB / PAGE;
+	char *p = map_pages(2 * pages);
+	double start;
+
+	CHECK(swap_on(64));
+	fill(p, 2 * pages, SEED);
+	demote(p, 2 * pages);
+	hold_in_pipe(p, pages);
+
+	start = now();
+	CHECK_EQ(write_bytes(cg_file(&cg_here, "cram.reclaim"), "1G", 2, O_NONBLOCK), -EAGAIN);
+	tap_note("%.2f s without waiting", now() - start);
+	CHECK(now() - start < 5 * scale());
+	CHECK_EQ(write_bytes(cg_file(&cg_here, "cram.reclaim"), "0", 1, O_NONBLOCK), 0);
+	CHECK(WAIT_FOR(SETTLES, current_of(&cg_here) == (int64_t)MIB));
+
+	start = now();
+	CHECK_EQ(reclaim("1M"), -EAGAIN);
+	tap_note("%.2f s to ask for them", now() - start);
+	CHECK(now() - start < 10 * scale());
+	start = now();
+	CHECK_EQ(cg_write(&cg_here, "cram.max", "0"), 0);
+	tap_note("%.2f s for a limit", now() - start);
+	CHECK(now() - start >= 1);
+	CHECK(now() - start < 10 * scale());
+	CHECK_EQ(current_of(&cg_here), (int64_t)MIB);
+	CHECK_CONTENT(p, 2 * pages, SEED);
+	CHECK(!munmap(p, 2 * pages * PAGE));
+	swap_off();
+}
+
+/* --- the cpuset of the owner -------------------------------------------------- */
+
+struct writer {
+	const struct cg *cg;
+	char mems[8];
+};
+
+static void request_from(struct peer *up, void *arg)
+{
+	struct writer *w = arg;
+
+	CHECK_EQ(cg_write(w->cg, "cpuset.mems", w->mems), 0);
+	CHECK_EQ(cg_enter(w->cg, getpid()), 0);
+	CHECK_EQ(reclaim("64K to=dram"), 0);
+	tell(up, 'r');
+}
+
+/* A page comes back to where its cgroup may have memory, whoever asks for that. */
+static void within_cpuset(void)
+{
+	struct cg top = { CGROOT }, parent = cg_here, owner;
+	struct writer w = { .cg = &top };
+	struct peer peer;
+	char *p;
+	int nid, i;
+
+	*strrchr(parent.path, '/') = '\0';
+	if (!exists("/sys/devices/system/node/node1/meminfo") || cram_node() < 2)
+		skip("one ordinary node only (NODES=2)");
+	if (cg_write(&top, "cgroup.subtree_control", "+cpuset") ||
+	    cg_write(&parent, "cgroup.subtree_control", "+cpuset"))
+		skip("no cpuset controller");
+	owner = cg_make(parent.path, "writer");
+	w.cg = &owner;
+	for (nid = 0; nid < 2; nid++) {
+		CHECK_EQ(cg_printf(&cg_here, "cpuset.mems", "%d", nid), 0);
+		p = map_pages(N);
+		fill(p, N, SEED);
+		demote(p, N);
+		snprintf(w.mems, sizeof(w.mems), "%d", !nid);
+		peer = peer_start(request_from, &w);
+		CHECK_EQ(hear(&peer), 'r');
+		CHECK_EQ(peer_end(&peer), 0);
+		CHECK_EQ(N - count_resident(p, N), 16);
+		for (i = 0; i < N; i++)
+			if (!is_resident(p + i * PAGE))
+				CHECK_EQ(node_of(p + i * PAGE), nid);
+		CHECK(!munmap(p, N * PAGE));
+	}
+	CHECK(!cg_remove(&owner));
+	CHECK_EQ(cg_write(&cg_here, "cpuset.mems", "\n"), 0);
+	CHECK_EQ(cg_write(&parent, "cgroup.subtree_control", "-cpuset"), 0);
+}
+
+/* --- requests and the administrator ------------------------------------------- */
 
 struct beggar {
 	struct cg cg;
@@ -141,16 +286,13 @@ struct beggar {
 /* What it asks for cannot be had, and it asks all the time. */
 static void beg(struct peer *up, void *arg)
 {
-	struct iovec v = { .iov_len = HELD * PAGE };
 	const struct cg *cg = &((struct beggar *)arg)->cg;
-	int fd[2];
+	char *p = map_pages(HELD);
 
 	CHECK_EQ(cg_enter(cg, getpid()), 0);
-	v.iov_base = map_pages(HELD);
-	fill(v.iov_base, HELD, SEED);
-	demote(v.iov_base, HELD);
-	CHECK(!pipe(fd), "%m");
-	CHECK_EQ(vmsplice(fd[1], &v, 1, SPLICE_F_NONBLOCK), HELD * PAGE);
+	fill(p, HELD, SEED);
+	demote(p, HELD);
+	hold_in_pipe(p, HELD);
 	tell(up, 'r');
 	for (;;)
 		CHECK_EQ(cg_write(cg, "cram.reclaim", "1G"), -EAGAIN);
@@ -253,6 +395,26 @@ static void squeeze(struct tenant *t, size_t n, int64_t bytes)
 	CHECK(lost > 0);
 }
 
+/*
+ * Have the node low, and so many bytes of cells wanted: by less than what it is low
+ * for, as a quarter more than the watermark is, at the end of each relief. Without swap
+ * meanwhile, so that it stays as it is made.
+ */
+static void make_short(int64_t bytes)
+{
+	int64_t free;
+
+	nap_ms(1000);
+	swap_off();
+	free = node_number("physical_free_bytes");
+	set_low(free + 64 * 1024);
+	CHECK(WAIT_FOR(SETTLES, state_is("low")));
+	set_low((free + bytes) * 4 / 5 + 1);
+	nap_ms(500);
+	CHECK(state_is("low"));
+	CHECK(swap_on(128));
+}
+
 static void tenants_start(struct tenant *t, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -317,6 +479,344 @@ static void all_protected(void)
 	CHECK_NEAR(t[0].lost, 2 * t[1].lost, 2 * t[1].lost / 10);
 	tenants_end(t, 2);
 	swap_off();
+}
+
+/* --- who cannot pay ----------------------------------------------------------- */
+
+/* Without swap one does not pay, and is no reason for the node to stay as it is. */
+static void no_swap(bool all_low)
+{
+	struct tenant t[3] = { { .mib = 16 }, { .mib = 8 }, { .mib = 4 } };
+
+	CHECK(swap_on(128));
+	alone();
+	t[0].cg = cg_make(cg_here.path, "no-swap");
+	t[1].cg = cg_make(cg_here.path, "large");
+	t[2].cg = cg_make(cg_here.path, "small");
+	CHECK_EQ(cg_write(&t[0].cg, "memory.swap.max", "0"), 0);
+	for (int i = 1; i < 3 && all_low; i++)
+		CHECK_EQ(cg_write(&t[i].cg, "cram.low", "max"), 0);
+	tenants_start(t, 3);
+	squeeze(t, 3, 4 * MIB);
+	CHECK_EQ(t[0].lost, 0);
+	CHECK(t[2].lost >= (int64_t)MIB / 2);
+	CHECK_NEAR(t[1].lost, 2 * t[2].lost, 2 * t[2].lost / 10 + (int64_t)PAGE);
+	tenants_end(t, 3);
+	swap_off();
+}
+
+static void no_swap_for_one(void)
+{
+	no_swap(false);
+}
+
+static void no_swap_for_the_only_one(void)
+{
+	no_swap(true);
+}
+
+/* Nor does somebody whose pages are all held keep the others from paying. */
+static void held_tenant(struct peer *up, void *arg)
+{
+	struct tenant *t = arg;
+	size_t pages = t->mib * CHUNK;
+	char *p = map_pages(pages);
+
+	CHECK_EQ(cg_enter(&t->cg, getpid()), 0);
+	fill_period = 512;
+	fill(p, pages, SEED);
+	demote(p, pages);
+	hold_in_pipe(p, pages);
+	tell(up, 'r');
+	hear(up);
+	CHECK_CONTENT(p, pages, SEED);
+}
+
+static void held_by_one(void)
+{
+	struct tenant t[2] = { { .mib = 1 }, { .mib = 4 } };
+
+	CHECK(swap_on(128));
+	alone();
+	t[0].cg = cg_make(cg_here.path, "held");
+	t[1].cg = cg_make(cg_here.path, "under-low");
+	CHECK_EQ(cg_write(&t[1].cg, "cram.low", "max"), 0);
+	t[0].peer = peer_start(held_tenant, &t[0]);
+	t[1].peer = peer_start(tenant, &t[1]);
+	for (int i = 0; i < 2; i++) {
+		CHECK_EQ(hear(&t[i].peer), 'r');
+		t[i].before = current_of(&t[i].cg);
+	}
+	make_short(MIB / 4);
+	CHECK(WAIT_FOR(SETTLES, state_is("open")));
+	set_low(0);
+	nap_ms(500);
+	CHECK_EQ(current_of(&t[0].cg), t[0].before);
+	CHECK(current_of(&t[1].cg) < t[1].before);
+	tenants_end(t, 2);
+	swap_off();
+}
+
+/* --- shares of less than a page ----------------------------------------------- */
+
+/*
+ * @n cgroups with @pages each, made by one process, which goes from one to the next:
+ * pages stay with who they are charged to.
+ */
+static char *crowd(int n, size_t pages)
+{
+	char *p = map_pages(n * pages);
+	struct cg home = cg_make(cg_here.path, "home"), cg;
+	int i;
+
+	CHECK_EQ(cg_enter(&home, getpid()), 0);
+	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
+	fill_period = 512;
+	for (i = 0; i < n; i++) {
+		cg = cg_make(cg_here.path, "s%d", i);
+		CHECK_EQ(cg_enter(&cg, getpid()), 0);
+		fill(p + i * pages * PAGE, pages, SEED + i);
+		CHECK(!madvise(p + i * pages * PAGE, pages * PAGE, MADV_PAGEOUT), "%m");
+	}
+	CHECK_EQ(cg_enter(&home, getpid()), 0);
+	return p;
+}
+
+static int64_t short_by(void)
+{
+	return node_number("low_bytes") * 5 / 4 - node_number("physical_free_bytes");
+}
+
+/* Fewer pages are wanted than there are cgroups: somebody gives them all the same. */
+static void crowded(int n, size_t pages)
+{
+	const int wanted[] = { 1, 5, n / 3 };
+	int64_t left, least = INT64_MAX, most = 0;
+	char *p = crowd(n, pages);
+	struct cg cg;
+	size_t w;
+	int i;
+
+	CHECK(count_resident(p, n * pages) > n * pages * 9 / 10);
+	for (w = 0; w < ARRAY_SIZE(wanted); w++) {
+		make_short(wanted[w] * 4160 + 64);
+		CHECK(WAIT_FOR(SETTLES, state_is("open")), "%d pages wanted, %lld bytes short",
+		      wanted[w], (long long)short_by());
+		set_low(0);
+	}
+	/* And when more is wanted, nobody gives more than the others. */
+	set_low(physical);
+	CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cram.stat", "writeback") >
+				(int64_t)(n * pages / 2)));
+	set_low(0);
+	CHECK(WAIT_FOR(SETTLES, state_is("open")));
+	nap_ms(500);
+	for (i = 0; i < n; i++) {
+		snprintf(cg.path, sizeof(cg.path), "%.150s/s%d", cg_here.path, i);
+		left = current_of(&cg) / (int64_t)PAGE;
+		least = left < least ? left : least;
+		most = left > most ? left : most;
+	}
+	tap_note("%d cgroups of %zu pages have %lld to %lld left", n, pages,
+		 (long long)least, (long long)most);
+	CHECK(most - least <= 2 + (int64_t)pages / 10);
+	for (i = 0; i < n; i++)
+		CHECK_CONTENT(p + i * pages * PAGE, pages, SEED + i);
+	CHECK(!munmap(p, n * pages * PAGE));
+	swap_off();
+}
+
+static void crowd_of_3(void)
+{
+	crowded(3, 2000);
+}
+
+static void crowd_of_20(void)
+{
+	crowded(20, 200);
+}
+
+static void crowd_of_many(void)
+{
+	crowded(getenv("MANY") ? atoi(getenv("MANY")) : 300, 4);
+}
+
+/* --- a slow disk -------------------------------------------------------------- */
+
+/* What takes longer than this, waits for the disk. */
+#define PROMPT	(3 * scale())
+
+static volatile bool writing;
+
+static void *request_on(void *arg)
+{
+	while (writing)
+		if (cg_write(arg, "cram.reclaim", "1M to=swap"))
+			nap_ms(10);
+	return NULL;
+}
+
+static void *drain_on(void *arg)
+{
+	while (writing)
+		write_text(node_file("state"), arg);
+	return NULL;
+}
+
+static void *squeeze_on(void *arg)
+{
+	while (writing) {
+		set_low(node_number("physical_free_bytes") + (int64_t)MIB);
+		nap_ms(20);
+	}
+	return NULL;
+}
+
+/* Time to do something to a cgroup, in seconds */
+static double took(int (*fn)(const struct cg *), const struct cg *cg)
+{
+	double start = now();
+
+	CHECK_EQ(fn(cg), 0);
+	return now() - start;
+}
+
+static int make_dir(const struct cg *cg)
+{
+	return mkdir(cg->path, 0755) ? -errno : 0;
+}
+
+static int remove_dir(const struct cg *cg)
+{
+	return rmdir(cg->path) ? -errno : 0;
+}
+
+static int limit_to_0(const struct cg *cg)
+{
+	return cg_write(cg, "cram.max", "0");
+}
+
+struct guest {
+	struct cg in, out;
+};
+
+/* A page of one cgroup, whose process goes on to another. */
+static void one_page(struct peer *up, void *arg)
+{
+	struct guest *g = arg;
+	char *p = map_pages(1);
+
+	CHECK_EQ(cg_enter(&g->in, getpid()), 0);
+	fill(p, 1, SEED);
+	demote(p, 1);
+	CHECK_EQ(cg_enter(&g->out, getpid()), 0);
+	tell(up, 'r');
+	hear(up);
+	CHECK_CONTENT(p, 1, SEED);
+}
+
+static void ask_for_all(struct peer *up, void *arg)
+{
+	tell(up, 'r');
+	cg_write(arg, "cram.reclaim", "1G");
+}
+
+static void interrupted(int sig)
+{
+}
+
+static void worse(double *worst, double t)
+{
+	*worst = t > *worst ? t : *worst;
+}
+
+/*
+ * While a slow disk writes what @fn has begun, the lease is renewed, and nobody who
+ * has to do with other cgroups waits.
+ */
+static void slow_disk(void *(*fn)(void *), void *arg)
+{
+	const struct sigaction interrupt = { .sa_handler = interrupted };
+	size_t pages = atoi(getenv("SLOW_DISK")) * CHUNK, i;
+	double end, worst_dir = 0, worst_limit = 0;
+	struct peer peer[2], asks;
+	struct guest g[2];
+	struct cg busy, y;
+	pthread_t thread;
+	int64_t before;
+	int rounds = 0;
+	char *p;
+
+	CHECK(!sigaction(SIGUSR1, &interrupt, NULL), "%m");
+	CHECK(swap_on(512));
+	busy = cg_make(cg_here.path, "busy");
+	snprintf(y.path, sizeof(y.path), "%.150s/y", cg_here.path);
+	CHECK_EQ(cg_enter(&busy, getpid()), 0);
+	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
+	p = map_pages(pages);
+	for (i = 0; i < pages; i += CHUNK) {
+		fill(p + i * PAGE, CHUNK, SEED + i);
+		demote(p + i * PAGE, CHUNK);
+	}
+	CHECK_EQ(write_text(node_file("lease_ms"), "100"), 0);
+	before = current_of(&busy);
+	for (end = now() + pages / CHUNK / 4 * scale(); now() < end; rounds++) {
+		/* While the node is open; without swap, so that they can leave at once */
+		for (i = 0; i < 2; i++) {
+			g[i].in = cg_make(cg_here.path, "guest%zu", i);
+			g[i].out = i ? busy : g[i].in;
+			CHECK_EQ(cg_write(&g[i].in, "memory.swap.max", "0"), 0);
+			peer[i] = peer_start(one_page, &g[i]);
+			CHECK_EQ(hear(&peer[i]), 'r');
+		}
+		writing = true;
+		CHECK(!pthread_create(&thread, NULL, fn, arg ?: &busy));
+		nap_ms(500);
+		worse(&worst_limit, took(limit_to_0, &g[0].in));
+		CHECK_EQ(current_of(&g[0].in), 0);
+		/* It is removed while somebody writes to one of its files. */
+		asks = peer_start(ask_for_all, &g[1].in);
+		CHECK_EQ(hear(&asks), 'r');
+		worse(&worst_dir, took(remove_dir, &g[1].in) + took(make_dir, &y) +
+				  took(remove_dir, &y));
+		waitpid(asks.pid, NULL, 0);
+		/* A signal ends what it has begun. */
+		writing = false;
+		CHECK(WAIT_FOR(SETTLES, (pthread_kill(thread, SIGUSR1),
+					 !pthread_tryjoin_np(thread, NULL))));
+		for (i = 0; i < 2; i++) {
+			tell(&peer[i], 'g');
+			CHECK_EQ(peer_end(&peer[i]), 0);
+		}
+		CHECK(!cg_remove(&g[0].in));
+		set_low(0);
+		CHECK_EQ(write_text(node_file("state"), "open"), 0);
+		CHECK(WAIT_FOR(SETTLES, state_is("open")));
+	}
+	CHECK_EQ(write_text(node_file("lease_ms"), "1000"), 0);
+	tap_note("%d rounds, %lld of %lld KiB gone; a limit %.2f s, directories %.2f s at worst",
+		 rounds, (long long)(before - current_of(&busy)) / 1024,
+		 (long long)before / 1024, worst_limit, worst_dir);
+	CHECK(current_of(&busy) < before);
+	CHECK_EQ(cg_key(&cg_here, "cram.events", "node_lost"), 0);
+	CHECK(worst_limit < PROMPT);
+	CHECK(worst_dir < PROMPT);
+	CHECK(!munmap(p, pages * PAGE));
+}
+
+static void slow_requests(void)
+{
+	slow_disk(request_on, NULL);
+}
+
+static void slow_drain(void)
+{
+	slow_disk(drain_on, "offline");
+}
+
+static void slow_relief(void)
+{
+	slow_disk(squeeze_on, NULL);
 }
 
 /* --- the cold ones first ------------------------------------------------------ */
@@ -389,23 +889,44 @@ static void cold_first(void)
 static const struct scenario scenarios[] = {
 	{ "a limit on one node", limited_on_a_node },
 	{ "eviction on request", on_request },
+	{ "so much is written to swap, and no more", no_more },
+	{ "what is held, nobody waits for long", held },
+	{ "back to where the cpuset permits", within_cpuset },
 	{ "requests that make no sense", bad_requests },
 	{ "requests make way for the administrator", requests_make_way },
 	{ "2:1 over their protection, 2:1 evicted", fair },
 	{ "nobody over: all give", all_protected },
+	{ "no swap for one: the others pay", no_swap_for_one },
+	{ "no swap for the only one that is over: the protected pay", no_swap_for_the_only_one },
+	{ "all held of the only one that is over: the protected pay", held_by_one },
+	{ "few pages of 3 equal ones", crowd_of_3 },
+	{ "few pages of 20 equal ones", crowd_of_20 },
+	{ "few pages of many equal ones", crowd_of_many },
 	{ "what is read stays", cold_first },
+};
+
+/*
+ * With SLOW_DISK=MIB in the environment: the swap is one that writes a few MiB a second,
+ * and so much is resident. A quarter as many seconds are spent on each.
+ */
+static const struct scenario slow[] = {
+	{ "requests, on a slow disk", slow_requests },
+	{ "relief, on a slow disk", slow_relief },
+	{ "a drain, on a slow disk", slow_drain },
 };
 
 int main(void)
 {
-	size_t i;
+	const struct scenario *table = getenv("SLOW_DISK") ? slow : scenarios;
+	size_t i, n = table == slow ? ARRAY_SIZE(slow) : ARRAY_SIZE(scenarios);
 
 	setup();
 	physical = node_number("physical_bytes");
 	CHECK_EQ(write_text(node_file("critical_bytes"), "0"), 0);
 	set_low(0);
-	for (i = 0; i < ARRAY_SIZE(scenarios); i++) {
-		run_scenario(&scenarios[i], "", 240);
+	swap_off();
+	for (i = 0; i < n; i++) {
+		run_scenario(&table[i], "", (table == slow ? 1000 : 240) * scale());
 		set_low(0);
 		swap_off();
 		WAIT_FOR(SETTLES, state_is("open"));

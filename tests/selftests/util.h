@@ -227,7 +227,10 @@ extern const char *const lru_names[];
 /* What set_lru() has set. */
 extern enum lru lru_now;
 bool set_lru(enum lru which);
-/* A zram device as swap; false when the kernel has none. */
+/*
+ * The disk that was swap when the test began, else a zram device of this size; false
+ * when the kernel has none.
+ */
 bool swap_on(size_t mib);
 int swap_off(void);
 

@@ -219,7 +219,7 @@ const char *cg_file(const struct cg *cg, const char *file)
 	static int turn;
 
 	turn = (turn + 1) % 4;
-	snprintf(path[turn], sizeof(path[0]), "%s/%s", cg->path, file);
+	snprintf(path[turn], sizeof(path[0]), "%.199s/%s", cg->path, file);
 	return path[turn];
 }
 
@@ -742,10 +742,30 @@ static bool make_swap(const char *device, size_t mib)
 
 #define ZRAM "/dev/zram0"
 
+/* The disk that the guest came up with as swap (SWAP=disk), or "" */
+static char swap_disk[64];
+
+static void find_swap_disk(void)
+{
+	char line[256], *end;
+	FILE *f = fopen("/proc/swaps", "r");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (strncmp(line, "/dev/", 5) || !strncmp(line, ZRAM, strlen(ZRAM)))
+			continue;
+		end = strpbrk(line, " \t");
+		snprintf(swap_disk, sizeof(swap_disk), "%.*s", (int)(end - line), line);
+	}
+	if (f)
+		fclose(f);
+}
+
 bool swap_on(size_t mib)
 {
 	char size[32];
 
+	if (*swap_disk)
+		return !swapon(swap_disk, 0) || errno == EBUSY;
 	if (!exists(ZRAM))
 		return false;
 	if (read_number("/sys/block/zram0/disksize") == 0) {
@@ -760,7 +780,7 @@ bool swap_on(size_t mib)
 
 int swap_off(void)
 {
-	return swapoff(ZRAM) && errno != EINVAL ? -errno : 0;
+	return swapoff(*swap_disk ? swap_disk : ZRAM) && errno != EINVAL ? -errno : 0;
 }
 
 /* --- processes -------------------------------------------------------------- */
@@ -980,6 +1000,7 @@ void setup(void)
 	read_text(node_file(HOT_RATE), rate_before, sizeof(rate_before));
 	write_text(node_file(HOT_RATE), "0");
 	find_node_pfns();
+	find_swap_disk();
 	parent_cg = cg_make(CGROOT, "cramtest");
 	CHECK(enable_controllers(&parent_cg), "no controllers in %s", parent_cg.path);
 	tap_ok(violations() == 0 && run_walker() == 0,
