@@ -11,7 +11,7 @@
  * of CXL.
  *
  * A region with several devices is one node. A page lies in one of them, so the
- * device with the least free cells binds.
+ * device with the least free cells binds, see cram_join_readings().
  *
  * What the devices say is checked before it is believed: whoever counts on
  * cells that are not there loses data.
@@ -244,6 +244,7 @@ static int cxl_cram_zero(struct cxl_cram_dev *d, const struct range *dpa)
 
 /* ------------------------------------------------------- for the engine -- */
 
+/* Says in @r what this device has */
 static int cxl_cram_read_dev(struct cxl_cram_dev *d, struct cram_reading *r)
 {
 	struct cxl_cram *cx = d->cx;
@@ -270,11 +271,11 @@ static int cxl_cram_read_dev(struct cxl_cram_dev *d, struct cram_reading *r)
 		cxl_cram_set_watermarks(d);
 	}
 
-	r->physical += d->physical;
+	r->physical = d->physical;
+	r->physical_free = free;
 	/* At their worst, they can be more than is in use at all */
-	r->unsettled += min(le64_to_cpu(cap.unsettled_bytes), d->physical - free);
-	r->room = min(r->room, free);
-	r->over_capacity += le64_to_cpu(cap.over_capacity);
+	r->unsettled = min(le64_to_cpu(cap.unsettled_bytes), d->physical - free);
+	r->over_capacity = le64_to_cpu(cap.over_capacity);
 	return 0;
 }
 
@@ -290,8 +291,11 @@ static int cxl_cram_read_unreachable(struct cxl_cram *cx, struct cram_reading *r
 		"node %d: addresses are not decoded any more: unbind, and commit the region again\n",
 		cx->nid);
 	cx->unreachable = true;
-	for_each_cram_dev(d, cx)
-		r->physical += d->physical;
+	for_each_cram_dev(d, cx) {
+		struct cram_reading one = { .physical = d->physical };
+
+		cram_join_readings(r, &one, cx->region->ways);
+	}
 	r->content_lost = true;
 	return 0;
 }
@@ -305,15 +309,14 @@ static int cxl_cram_read_capacity(struct cram_node *cn, struct cram_reading *r)
 	if (cx->unreachable || !cxl_cram_region_decoded(cx->region))
 		return cxl_cram_read_unreachable(cx, r);
 
-	r->room = U64_MAX;
 	for_each_cram_dev(d, cx) {
-		rc = cxl_cram_read_dev(d, r);
+		struct cram_reading one = {};
+
+		rc = cxl_cram_read_dev(d, &one);
 		if (rc)
 			return rc;
+		cram_join_readings(r, &one, cx->region->ways);
 	}
-
-	/* Cells of one device are of no use for pages that lie in another */
-	r->physical_free = r->room * cx->region->ways;
 	r->content_lost = cx->content_lost;
 	cx->content_lost = false;
 	return 0;
@@ -653,6 +656,7 @@ static int cxl_cram_register(struct cxl_cram *cx)
 		.name = dev_name(&cx->region->dev),
 		.ops = &cxl_cram_node_ops,
 		.cells_per_page = cx->cells_per_page * (PAGE_SIZE / CXL_CRAM_BLOCK),
+		.ways = cx->region->ways,
 		.priv = cx,
 	};
 	int rc;
@@ -671,7 +675,7 @@ static int cxl_cram_probe(struct device *dev)
 	struct cxl_cram_region *region = to_cxl_cram_region(dev);
 	struct cxl_cram_dev *d;
 	struct cxl_cram *cx;
-	u64 physical = 0;
+	u64 physical = U64_MAX;
 	int rc;
 
 	if (cxl_cram_region_stuck(region))
@@ -691,7 +695,7 @@ static int cxl_cram_probe(struct device *dev)
 		rc = cxl_cram_setup_dev(cx, i);
 		if (rc)
 			return rc;
-		physical += cx->devs[i].physical;
+		physical = min(physical, cx->devs[i].physical);
 	}
 
 	rc = cxl_cram_add_memory(cx);
@@ -709,7 +713,7 @@ static int cxl_cram_probe(struct device *dev)
 	cxl_cram_region_set_close(region, cxl_cram_close);
 
 	dev_info(dev, "node %d: %llu MiB with %llu MiB of cells\n", cx->nid,
-		 range_len(&cx->memory) >> 20, physical >> 20);
+		 range_len(&cx->memory) >> 20, (physical * region->ways) >> 20);
 	return 0;
 }
 

@@ -20,12 +20,15 @@ struct cram_node;
  * @physical_free: bytes of cells that hold nothing; at least so many
  * @unsettled: bytes that may turn out to be free, too: the device counts what
  *	it has not compressed yet at its worst
- * @room: of these, bytes on which new pages can count wherever in the node they
- *	lie: @physical_free for one device, the smallest share for a node that
- *	is interleaved over several
+ * @room: of @physical_free, bytes on which new pages can count wherever in the
+ *	node they lie: all for one device; for a node that is interleaved over
+ *	several, what the fullest of them has
  * @over_capacity: stores that found no cell since the device was reset
  * @content_lost: the device was reset since the last answer, what was stored
  *	before is gone
+ *
+ * For a node that is interleaved, cram_join_readings() makes one of the answers of
+ * its devices.
  *
  * A reading covers every store that reached the device before the driver asked
  * for it. Between two readings the engine relies on one more promise: cells
@@ -85,12 +88,14 @@ struct cram_node_ops {
  * @ops: see there
  * @cells_per_page: bytes of cells that one page can take at worst, that is, an
  *	incompressible page with the device's metadata for it
+ * @ways: devices over which the node is interleaved page by page; 0 for one
  * @priv: the driver's own, see cram_node_priv()
  */
 struct cram_node_desc {
 	const char *name;
 	const struct cram_node_ops *ops;
 	u32 cells_per_page;
+	unsigned int ways;
 	void *priv;
 };
 
@@ -101,5 +106,7 @@ int cram_force_unregister_node(struct cram_node *cn, bool content_lost);
 void cram_node_changed(struct cram_node *cn);
 void *cram_node_priv(const struct cram_node *cn);
 int cram_node_nid(const struct cram_node *cn);
+void cram_join_readings(struct cram_reading *all, const struct cram_reading *one,
+			unsigned int ways);
 
 #endif /* _LINUX_CRAM_H */

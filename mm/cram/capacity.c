@@ -18,8 +18,11 @@
  *
  *	limit = done0 + (physical_free - reserve) / cells_per_page
  *
- * and the paths from reclaim compare two words. The promise of the driver that
- * cells of a page that is not stored to never grow does the rest.
+ * and the paths from reclaim compare two words. A node that is interleaved over several
+ * devices has @room instead of physical_free, what the fullest of them has left, and
+ * each device its part of the reserve: all new pages may come to lie in that one. The
+ * promise of the driver that cells of a page that is not stored to never grow does the
+ * rest.
  *
  * A reading is a lease: it is believed for lease_ms from its *start*, because
  * it is from then on that things may have happened that it does not know. When
@@ -30,6 +33,7 @@
  * not keep its promises, or that somebody stored past the engine: then nothing
  * is known any more, and the node is closed.
  */
+#include <linux/export.h>
 #include <linux/freezer.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
@@ -46,6 +50,43 @@
  * (50 ms for a compressing one that is catching up) would not change.
  */
 #define CRAM_EARLY_MS		20
+
+/**
+ * cram_join_readings - one answer for a node that is interleaved
+ * @all: what the answers until now come to; all zeroes before the first
+ * @one: the next; its @room and @content_lost are not looked at
+ * @ways: how many answers there will be
+ *
+ * Each page lies in one device, and the pages of a node evenly in all: when one is
+ * full, nothing can be stored any more, whatever others have left. So the node has @ways
+ * times what the worst has, of everything, and a node with one full device is full.
+ *
+ * Context: any.
+ */
+void cram_join_readings(struct cram_reading *all, const struct cram_reading *one,
+			unsigned int ways)
+{
+	u64 possible = (one->physical_free + one->unsettled) * ways;
+
+	if (all->physical) {
+		possible = min(possible, all->physical_free + all->unsettled);
+		all->physical = min(all->physical, one->physical * ways);
+		all->room = min(all->room, one->physical_free);
+	} else {
+		all->physical = one->physical * ways;
+		all->room = one->physical_free;
+	}
+	all->physical_free = all->room * ways;
+	all->unsettled = possible - all->physical_free;
+	all->over_capacity += one->over_capacity;
+}
+EXPORT_SYMBOL_GPL(cram_join_readings);
+
+/* Devices of which each has its part of the node's cells */
+static unsigned int cram_ways(struct cram_node *cn)
+{
+	return max(cn->desc.ways, 1U);
+}
 
 /*
  * Why can @r not be true? NULL when it can. @begun was read after the answer
@@ -83,7 +124,7 @@ int cram_take_reading(struct cram_node *cn)
 {
 	struct cram_reading r = {};
 	unsigned long start;
-	u64 done0, spare, limit;
+	u64 done0, spare, reserve, limit;
 	unsigned long emptied0;
 	const char *why;
 	int err;
@@ -118,7 +159,8 @@ int cram_take_reading(struct cram_node *cn)
 	cn->emptied0 = emptied0;
 	spin_unlock(&cn->reading_lock);
 
-	spare = r.room > cn->reserve ? r.room - cn->reserve : 0;
+	reserve = div_u64(cn->reserve, cram_ways(cn));
+	spare = r.room > reserve ? r.room - reserve : 0;
 	limit = done0 + div_u64(spare, cn->desc.cells_per_page);
 	/* Nothing more, from now on, until it is settled what the answer means */
 	if (cn->distrusted || cn->content_lost)
@@ -285,7 +327,8 @@ struct cram_reading cram_last_reading(struct cram_node *cn, u64 *bound)
 	spin_unlock(&cn->reading_lock);
 
 	if (bound)
-		*bound = cram_has_lease(cn) && r.room > unsure ? r.room - unsure : 0;
+		*bound = cram_has_lease(cn) && r.room > unsure ?
+			 (r.room - unsure) * cram_ways(cn) : 0;
 	return r;
 }
 

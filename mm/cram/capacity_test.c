@@ -162,6 +162,99 @@ static void cram_test_room(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, bound, TEST_CELLS);
 }
 
+static void test_same_reading(struct kunit *test, const struct cram_reading *a,
+			      const struct cram_reading *b, int i)
+{
+	KUNIT_EXPECT_EQ_MSG(test, a->physical, b->physical, "case %d", i);
+	KUNIT_EXPECT_EQ_MSG(test, a->physical_free, b->physical_free, "case %d", i);
+	KUNIT_EXPECT_EQ_MSG(test, a->room, b->room, "case %d", i);
+	KUNIT_EXPECT_EQ_MSG(test, a->unsettled, b->unsettled, "case %d", i);
+	KUNIT_EXPECT_EQ_MSG(test, a->over_capacity, b->over_capacity, "case %d", i);
+}
+
+/* What the devices say, and what that is for the node */
+static void cram_test_join(struct kunit *test)
+{
+#define DEV(cells, free, unsure, over) {				\
+	.physical = (cells), .physical_free = (free),			\
+	.unsettled = (unsure), .over_capacity = (over) }
+	static const struct {
+		unsigned int ways;
+		struct cram_reading devs[3], all;
+	} cases[] = {
+		{ 1, { DEV(100, 60, 7, 1) },
+		  { .physical = 100, .physical_free = 60, .room = 60,
+		    .unsettled = 7, .over_capacity = 1 } },
+		/* All cells free, whatever the others have more */
+		{ 2, { DEV(100, 100, 0, 0), DEV(250, 250, 0, 0) },
+		  { .physical = 200, .physical_free = 200, .room = 100 } },
+		{ 2, { DEV(250, 250, 0, 0), DEV(100, 100, 0, 0) },
+		  { .physical = 200, .physical_free = 200, .room = 100 } },
+		/* What is not settled on one does not help the other, which is full */
+		{ 3, { DEV(100, 20, 70, 1), DEV(100, 5, 0, 2), DEV(100, 90, 10, 4) },
+		  { .physical = 300, .physical_free = 15, .room = 5,
+		    .unsettled = 0, .over_capacity = 7 } },
+		/* It is less than that of the one with the least free cells */
+		{ 2, { DEV(100, 5, 90, 0), DEV(100, 40, 10, 0) },
+		  { .physical = 200, .physical_free = 10, .room = 5, .unsettled = 90 } },
+		{ 2, { DEV(100, 0, 0, 0), DEV(100, 100, 0, 0) }, { .physical = 200 } },
+	};
+#undef DEV
+
+	for (int i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct cram_reading all = {};
+
+		for (int d = 0; d < cases[i].ways; d++)
+			cram_join_readings(&all, &cases[i].devs[d], cases[i].ways);
+		test_same_reading(test, &all, &cases[i].all, i);
+	}
+}
+
+/*
+ * One of several devices is filled, cell by cell, the others are empty. Before the node
+ * refuses for want of room it is low, so that something is evicted.
+ */
+static void cram_test_ways(struct kunit *test)
+{
+	static const unsigned int ways[] = { 1, 2, 4, 8, 16 };
+	const u64 size = 1024 * TEST_CELLS;
+
+	for (int i = 0; i < ARRAY_SIZE(ways); i++) {
+		struct test_device *dev = test_device(test, 0, 0);
+		struct cram_reading full = { .physical = size };
+		struct cram_reading empty = { .physical = size, .physical_free = size };
+		struct cram_node *cn = &dev->cn;
+		unsigned int low_at = 0;
+		u64 bound;
+
+		cn->desc.ways = ways[i];
+		/* As cram_register_node() and cram_state_defaults() have it */
+		cn->reserve = (size * ways[i]) >> 6;
+		cn->low = (size * ways[i]) >> 4;
+		cn->critical = (size * ways[i]) >> 5;
+
+		for (unsigned int left = 1024; ; left--) {
+			full.physical_free = left * TEST_CELLS;
+			dev->answer = (struct cram_reading) {};
+			cram_join_readings(&dev->answer, &full, ways[i]);
+			for (int d = 1; d < ways[i]; d++)
+				cram_join_readings(&dev->answer, &empty, ways[i]);
+			KUNIT_ASSERT_EQ(test, cram_take_reading(cn), 0);
+			cram_last_reading(cn, &bound);
+			KUNIT_ASSERT_EQ(test, bound, left * TEST_CELLS * ways[i]);
+			if (test_state(dev) != CRAM_NODE_OPEN && !low_at)
+				low_at = left;
+			if (!cram_admit(cn, 1))
+				break;
+			cram_done(cn, 1);
+		}
+		KUNIT_EXPECT_GT_MSG(test, low_at, full.physical_free / TEST_CELLS, "%u ways",
+				    ways[i]);
+		/* The same part of a device, however many there are */
+		KUNIT_EXPECT_EQ_MSG(test, low_at, 63, "%u ways", ways[i]);
+	}
+}
+
 /* Two answers, with pages begun and done between them: can the second be true? */
 static void cram_test_contradiction(struct kunit *test)
 {
@@ -388,6 +481,8 @@ static struct kunit_case cram_capacity_cases[] = {
 	KUNIT_CASE(cram_test_in_flight),
 	KUNIT_CASE(cram_test_unadmit),
 	KUNIT_CASE(cram_test_room),
+	KUNIT_CASE(cram_test_join),
+	KUNIT_CASE(cram_test_ways),
 	KUNIT_CASE(cram_test_contradiction),
 	KUNIT_CASE(cram_test_trust_fails),
 	KUNIT_CASE(cram_test_watermarks),
