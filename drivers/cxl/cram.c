@@ -33,6 +33,7 @@
 #include <linux/pci.h>
 #include <linux/private_node.h>
 #include <linux/sched/signal.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "cxlmem.h"
@@ -47,6 +48,12 @@
  */
 #define CXL_CRAM_LOW_SHIFT	3
 #define CXL_CRAM_CRITICAL_SHIFT	5
+
+/*
+ * For a block, metadata included. Also keeps the cells of a page of the host in 32
+ * bits, which is 16 blocks where pages have 64 KiB.
+ */
+#define CXL_CRAM_MAX_CELLS	SZ_64K
 
 /* The mailbox is given up after this time (CXL_MAILBOX_TIMEOUT_MS in pci.c) */
 #define CXL_CRAM_PATIENCE_MS	2000
@@ -565,6 +572,8 @@ static const char *cxl_cram_bad_caps(const struct cxl_cram_caps *caps,
 		return "its block is not 4096 bytes";
 	if (le32_to_cpu(caps->cells_per_page) < CXL_CRAM_BLOCK)
 		return "an incompressible page takes less than a page of cells";
+	if (le32_to_cpu(caps->cells_per_page) > CXL_CRAM_MAX_CELLS)
+		return "an incompressible page takes more cells than can be true";
 	if (le64_to_cpu(caps->physical_bytes) < le32_to_cpu(caps->cells_per_page))
 		return "its cells do not hold one page";
 	if (le64_to_cpu(caps->logical_bytes) <= dpa->end)
