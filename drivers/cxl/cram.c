@@ -95,6 +95,8 @@ static_assert(sizeof(struct cxl_cram_event) == CXL_EVENT_RECORD_DATA_LENGTH);
  * @hot: room for an answer to Get Hot Pages; %NULL where the device has no list
  * @max_hot: entries for which there is room
  * @hot_pause: not to be asked for it before this time, in jiffies
+ * @background: it has answered that it goes on with a command after the answer:
+ *	nobody can know when it is through, so nothing that it says is of use
  */
 struct cxl_cram_dev {
 	struct cxl_cram *cx;
@@ -110,6 +112,7 @@ struct cxl_cram_dev {
 	struct cxl_cram_hot_pages *hot;
 	unsigned int max_hot;
 	unsigned long hot_pause;
+	bool background;
 };
 
 /**
@@ -143,6 +146,30 @@ struct cxl_cram {
 
 /* ----------------------------------------------------------- the protocol -- */
 
+/*
+ * An error, time-out included, does not mean that the device is through with the
+ * command. But it takes one after the other, and a mailbox whose command has timed out
+ * stays busy until that one has ended: so when a later one succeeds, the earlier are
+ * over. That is what makes a reading the proof that struct cram_node_ops asks for. It
+ * does not go for what runs in the background, which the interface does not permit.
+ */
+static int cxl_cram_run(struct cxl_cram_dev *d, struct cxl_mbox_cmd *cmd)
+{
+	int rc;
+
+	if (d->background)
+		return -EPROTO;
+	rc = cxl_internal_send_cmd(&d->mds->cxlds.cxl_mbox, cmd);
+	if (cmd->return_code != CXL_MBOX_CMD_RC_BACKGROUND)
+		return rc;
+
+	d->background = true;
+	dev_err(&d->cx->region->dev,
+		"%s: goes on with command %#x after its answer: not used any more\n",
+		dev_name(&d->cxlmd->dev), cmd->opcode);
+	return -EPROTO;
+}
+
 static int cxl_cram_send(struct cxl_cram_dev *d, u16 opcode, void *in,
 			 size_t size_in, void *out, size_t size_out)
 {
@@ -155,7 +182,7 @@ static int cxl_cram_send(struct cxl_cram_dev *d, u16 opcode, void *in,
 		.size_out = size_out,
 	};
 
-	return cxl_internal_send_cmd(&d->mds->cxlds.cxl_mbox, &cmd);
+	return cxl_cram_run(d, &cmd);
 }
 
 static int cxl_cram_get_capacity(struct cxl_cram_dev *d,
@@ -179,7 +206,7 @@ static int cxl_cram_get_hot_pages(struct cxl_cram_dev *d, unsigned int max)
 	unsigned int count;
 	int rc;
 
-	rc = cxl_internal_send_cmd(&d->mds->cxlds.cxl_mbox, &cmd);
+	rc = cxl_cram_run(d, &cmd);
 	if (rc)
 		return rc;
 	count = le16_to_cpu(d->hot->count);

@@ -134,9 +134,15 @@ struct cxl_cram_state {
 	DECLARE_BITMAP(enabled_cmds, CXL_CRAM_ENABLED_MAX);
 };
 
-/* Called for each entry of the log; opcodes of others are ignored */
+/* CXL 3.2 Table 8-127: the command can answer Background Started */
+#define CXL_CRAM_EFFECT_BACKGROUND	BIT(6)
+
+/*
+ * Called for each entry of the log; opcodes of others are ignored, and so are commands
+ * that go on after their answer: those of the interface do not.
+ */
 static inline int cxl_set_cram_cmd_enabled(struct cxl_cram_state *state,
-					   u16 opcode)
+					   u16 opcode, u16 effects)
 {
 	static const u16 opcodes[] = {
 		[CXL_CRAM_ENABLED_GET_CAPS] = CXL_CRAM_OP_GET_CAPS,
@@ -147,6 +153,8 @@ static inline int cxl_set_cram_cmd_enabled(struct cxl_cram_state *state,
 		[CXL_CRAM_ENABLED_GET_HOT_PAGES] = CXL_CRAM_OP_GET_HOT_PAGES,
 	};
 
+	if (effects & CXL_CRAM_EFFECT_BACKGROUND)
+		return 0;
 	for (int i = 0; i < ARRAY_SIZE(opcodes); i++) {
 		if (opcodes[i] == opcode) {
 			set_bit(i, state->enabled_cmds);

@@ -51,9 +51,12 @@ struct cram_reading {
  *	no answer, which is never the same as an answer of 0 bytes free.
  * @trim: the content of these physical ranges (inclusive ends, page-aligned,
  *	ascending) is needed no more: read back as zeroes from now on, cells
- *	free. Complete when it returns 0. Process context, may sleep. The pages
- *	are isolated by the caller. Optional: without it the engine stores
- *	zeroes instead.
+ *	free. Complete when it returns 0. After an error some of it may be
+ *	done, or be done later: the engine keeps the pages from everybody until
+ *	a @read_capacity that it has called after that has succeeded. So one must
+ *	not succeed before the device is known to be through with all that it was
+ *	told to trim. Process context, may sleep. The pages are isolated by the
+ *	caller. Optional: without it the engine stores zeroes instead.
  * @storing: stores to these pages may reach the device from now on: a copy into
  *	them is about to start, or the page is about to become writable. Lasts
  *	until @stored for the same page or a @trim that covers it; there is no

@@ -135,6 +135,7 @@ int cram_take_reading(struct cram_node *cn)
 		return -ENODEV;
 	start = jiffies;
 	WRITE_ONCE(cn->reading_start, start);
+	WRITE_ONCE(cn->readings_begun, cn->readings_begun + 1);
 	done0 = atomic64_read(&cn->done);
 	emptied0 = cn->emptied;
 	/* Pairs with cram_done(): what it counted, the device has */
@@ -146,6 +147,7 @@ int cram_take_reading(struct cram_node *cn)
 		return err;
 	}
 
+	WRITE_ONCE(cn->reading_answered, cn->readings_begun);
 	why = cram_contradiction(cn, &r, atomic64_read(&cn->begun));
 	if (why && !cn->distrusted)
 		WRITE_ONCE(cn->distrusted, why);

@@ -572,6 +572,7 @@ static void cram_node_remove(struct cram_node *cn)
 	cn->trim_skip = 0;
 	while (!cn->gone && atomic_long_read(&cn->freed) && cram_trim(cn, true))
 		cond_resched();
+	cram_trim_end(cn);
 
 	cram_node_sysfs_remove(cn);
 	cram_state_stop(cn);

@@ -131,6 +131,9 @@ enum cram_node_state {
  * @emptied: pages that went from FREED to EMPTY. Only cramd writes.
  * @trim_cursor: the slot where the next trim pass starts
  * @trim_ranges: what one call of the driver's trim is given
+ * @trim_held: so many of them the device may still be zeroing: the pages are kept
+ *	from everybody
+ * @trim_held_since: @readings_begun when that was found out
  * @trim_skip: passes to leave out, because the last one found its pages not
  *	in the allocator: on their way there, or out of service for good
  * @evict_cursor: the slot where the next eviction on request starts
@@ -146,6 +149,8 @@ enum cram_node_state {
  * @promote_rate: bytes that may be promoted in a second because they are hot
  * @hot_work: looks for such pages while that is not 0
  * @heat: what it knows of them, see hot.c
+ * @readings_begun: how often the device was asked
+ * @reading_answered: which of these it has answered last
  * @reading_mutex: held over the driver's read_capacity()
  * @reading_lock: for @reading, @done0 and @emptied0 together
  * @reading: the last answer
@@ -199,6 +204,8 @@ struct cram_node {
 	unsigned long emptied;
 	unsigned long trim_cursor;
 	struct range trim_ranges[CRAM_TRIM_RANGES];
+	unsigned int trim_held;
+	unsigned long trim_held_since;
 	unsigned int trim_skip;
 	unsigned long evict_cursor;
 	struct {
@@ -215,6 +222,8 @@ struct cram_node {
 	struct delayed_work hot_work;
 	struct cram_heat *heat;
 
+	unsigned long readings_begun;
+	unsigned long reading_answered;
 	struct mutex reading_mutex; /* over read_capacity() */
 	spinlock_t reading_lock; /* @reading, @done0, @emptied0 */
 	struct cram_reading reading;
@@ -292,6 +301,7 @@ void cram_kill_residents(struct cram_node *cn);
 
 /* trim.c */
 unsigned long cram_trim(struct cram_node *cn, bool whole);
+void cram_trim_end(struct cram_node *cn);
 
 /* budget.c */
 void cram_check_budget(struct cram_node *cn);

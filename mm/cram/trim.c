@@ -10,6 +10,12 @@
  * back. While that lasts nobody can allocate them, so no store can come
  * between the trim and the slot.
  *
+ * A trim that has failed may not be over: a device that did not answer in time can
+ * zero the ranges any time later, and what is stored there by then is lost. So the
+ * pages of that call stay isolated, and nothing else is trimmed, until the device
+ * has answered a reading that was begun later, which is when the driver says that
+ * nothing from before is left to be done (see struct cram_node_ops).
+ *
  * The idea is that of mm/page_reporting.c, which however starts at pageblocks
  * and would lose the cells of a fragmented node for ever.
  */
@@ -181,6 +187,34 @@ static unsigned long cram_put_back(struct cram_node *cn, struct zone *zone,
 	return nr_freed;
 }
 
+/* What a failed trim was about, still to be trimmed. */
+static void cram_put_back_held(struct cram_node *cn, struct zone *zone)
+{
+	if (cn->trim_held)
+		cram_put_back(cn, zone, cn->trim_held, 0);
+	cn->trim_held = 0;
+}
+
+/**
+ * cram_trim_end - nothing is trimmed any more
+ * @cn: on its way out; nobody can be given a page of it
+ *
+ * What the device may still be zeroing goes back, too, so that the memory can be
+ * taken offline. Who uses it next begins with the same device, and so with an answer.
+ *
+ * Context: process, cramd has stopped.
+ */
+void cram_trim_end(struct cram_node *cn)
+{
+	cram_put_back_held(cn, &NODE_DATA(cn->nid)->node_zones[ZONE_MOVABLE]);
+}
+
+/* May the device still be zeroing what it was given? */
+static bool cram_trim_pending(struct cram_node *cn)
+{
+	return cn->trim_held && READ_ONCE(cn->reading_answered) <= cn->trim_held_since;
+}
+
 /**
  * cram_trim - walk the slots once and trim what was freed
  * @cn: the node
@@ -195,8 +229,9 @@ unsigned long cram_trim(struct cram_node *cn, bool whole)
 	struct zone *zone = &NODE_DATA(cn->nid)->node_zones[ZONE_MOVABLE];
 	unsigned long scanned, total = 0;
 
-	if (!atomic_long_read(&cn->freed) || READ_ONCE(cn->gone))
+	if (!atomic_long_read(&cn->freed) || READ_ONCE(cn->gone) || cram_trim_pending(cn))
 		return 0;
+	cram_put_back_held(cn, zone);
 	if (cn->trim_skip) {
 		cn->trim_skip--;
 		return 0;
@@ -215,6 +250,12 @@ unsigned long cram_trim(struct cram_node *cn, bool whole)
 
 		if (nr) {
 			err = cram_trim_ranges(cn, nr, &done);
+			if (err && cn->desc.ops->trim) {
+				cn->trim_held_since = READ_ONCE(cn->readings_begun);
+				cn->trim_held = nr;
+				trace_cram_trim(cn->nid, nr, 0, err);
+				break;
+			}
 			pages = cram_put_back(cn, zone, nr, done);
 			trace_cram_trim(cn->nid, nr, pages, err);
 			if (err)
@@ -226,7 +267,7 @@ unsigned long cram_trim(struct cram_node *cn, bool whole)
 			break;
 		cond_resched();
 	}
-	if (!total && scanned >= cn->nr_slots)
+	if (!total && !cn->trim_held && scanned >= cn->nr_slots)
 		cn->trim_skip = CRAM_TRIM_SKIP;
 	return total;
 }

@@ -18,6 +18,8 @@
  * page compresses to nothing or not at all; nobody but the device knows which,
  * and the engine always expects the worst, so what lies between adds nothing.
  * A page has one cache line, for the same reason.
+ *
+ * With LATE_TRIM a trim that has failed can come about any time later.
  */
 
 /* Logical pages, the cells behind them, and what admission leaves alone */
@@ -62,9 +64,13 @@ bool held[PAGES];	/* the device holds a cell for the page */
 bool asked[PAGES];	/* ... and held it when the reading in flight was asked
 			   for, as far as the answer has to know */
 
+bool late[PAGES];	/* the device did not say that it has zeroed the page,
+			   and can do so any time */
+
 #define DIRTY(p)	dirty[p]
 #define HELD(p)		held[p]
 #define ASKED(p)	asked[p]
+#define LATE(p)		late[p]
 
 /*
  * A line arrives at the device, which stores it uncompressed first. If there is
@@ -89,6 +95,10 @@ inline arrive(p)
  */
 #define write_back(p)	arrive(p)
 
+/* USED is RESERVED and RESIDENT: the difference is to whom it is charged */
+mtype = { EMPTY, USED, FREED };
+mtype slot[PAGES] = EMPTY;
+
 /* What happens without anybody's doing, at any time */
 active proctype world()
 {
@@ -102,6 +112,15 @@ end:	do
 	 * know of it even if the question was older.
 	 */
 	:: atomic { ANY(p, HELD); held[p] = false; asked[p] = false; p = 0 }
+	/* The end of a trim that has failed */
+	:: atomic {
+		ANY(p, LATE);
+		P(7, slot[p] != USED);
+		late[p] = false;
+		held[p] = false;
+		asked[p] = false;
+		p = 0
+		}
 #ifdef CELLS_GROW
 	/* Not a rule of the engine but a promise of the device */
 	:: d_step { !held[0] && SUM(HELD) < CELLS -> held[0] = true }
@@ -111,9 +130,6 @@ end:	do
 
 /* ----------------------------------------------------------- the engine -- */
 
-/* USED is RESERVED and RESIDENT: the difference is to whom it is charged */
-mtype = { EMPTY, USED, FREED };
-mtype slot[PAGES] = EMPTY;
 bool unclean[PAGES];	/* freed while upgraded: its line may be anywhere */
 bool buddy[PAGES] = true;	/* can be allocated */
 
@@ -131,6 +147,8 @@ byte begun, done, up, down;
 /* begun + up may not pass this. The first reading is one of an empty device. */
 byte limit = CELLS - RESERVE;
 byte room = CELLS;	/* the last answer */
+
+bool pending;		/* a trim has failed: cram_trim_pending() */
 
 byte left = USERS + 1;	/* processes that have not ended */
 
@@ -295,6 +313,7 @@ next:		skip
 active proctype reader()
 {
 	byte done0, down0, answer, begun1;
+	bool since;	/* asked for after that */
 
 	do
 	:: break
@@ -306,7 +325,12 @@ active proctype reader()
 	:: d_step {
 		done0 = done;
 		down0 = down;
-		begun1 = begun + up
+		begun1 = begun + up;
+#ifdef EARLIER_ANSWER_ENDS_TRIM
+		since = true
+#else
+		since = pending
+#endif
 		};
 		/* The doorbell. Promised: the answer covers what is there now */
 		d_step {
@@ -317,7 +341,18 @@ active proctype reader()
 		};
 		if
 		:: skip		/* An error, or no answer for too long */
+		/*
+		 * A device does one thing after the other. A reading that was
+		 * begun earlier may have asked it before: a node can have
+		 * several.
+		 */
+#if defined(ANSWER_BEFORE_TRIM_ENDED) || defined(EARLIER_ANSWER_ENDS_TRIM)
 		:: atomic {
+#else
+		:: atomic {
+			!since || SUM(LATE) == 0;
+#endif
+			pending = pending && !since;
 			/* What came after the doorbell may be missing, or not */
 			if
 			:: answer = CELLS - SUM(ASKED)
@@ -350,7 +385,7 @@ active proctype reader()
 			down = down - down0
 		}
 		fi;
-		d_step { CLEAR(asked); done0 = 0; down0 = 0; answer = 0; begun1 = 0 }
+		d_step { CLEAR(asked); done0 = 0; down0 = 0; answer = 0; begun1 = 0; since = false }
 	od;
 	left--
 }
@@ -381,11 +416,26 @@ active proctype cramd()
 		d_step { clean(p) };
 #endif
 		if
-		:: left > 0 ->	/* The device refuses; next time */
+		:: left > 0 ->	/* The device refuses, or is not through with it */
 #ifdef TRIM_ERROR_IGNORED
 			slot[p] = EMPTY
 #else
-			skip
+			atomic {
+				if
+				:: skip
+#ifdef LATE_TRIM
+				:: late[p] = true
+#endif
+				fi;
+				pending = true
+			};
+#ifndef FAILED_TRIM_RETURNS_PAGES
+			/* Next time, after a reading; the last is its own */
+			if
+			:: !pending
+			:: atomic { left == 0 && SUM(LATE) == 0 -> pending = false }
+			fi
+#endif
 #endif
 		:: d_step {
 			P(7, slot[p] != USED);

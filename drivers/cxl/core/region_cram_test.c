@@ -169,12 +169,30 @@ static void test_not_back(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hpa, r->hpa_range.end + 1 - SZ_4K);
 }
 
+/* A command that goes on after its answer is not one of the interface */
+static void test_background(struct kunit *test)
+{
+	struct cxl_cram_state state = {};
+
+	KUNIT_EXPECT_EQ(test, cxl_set_cram_cmd_enabled(&state, CXL_CRAM_OP_GET_CAPS, 0), 1);
+	KUNIT_EXPECT_EQ(test, cxl_set_cram_cmd_enabled(&state, CXL_CRAM_OP_MEDIA_OPERATIONS,
+						       CXL_CRAM_EFFECT_BACKGROUND | BIT(2)), 0);
+	KUNIT_EXPECT_TRUE(test, test_bit(CXL_CRAM_ENABLED_GET_CAPS, state.enabled_cmds));
+	KUNIT_EXPECT_FALSE(test, test_bit(CXL_CRAM_ENABLED_MEDIA_OPERATIONS,
+					  state.enabled_cmds));
+	KUNIT_EXPECT_EQ(test, cxl_set_cram_cmd_enabled(&state, CXL_CRAM_OP_MEDIA_OPERATIONS,
+						       BIT(2)), 1);
+	KUNIT_EXPECT_TRUE(test, test_bit(CXL_CRAM_ENABLED_MEDIA_OPERATIONS,
+					 state.enabled_cmds));
+}
+
 static struct kunit_case cxl_cram_region_cases[] = {
 	KUNIT_CASE_PARAM(test_pages, cram_region_gen_params),
 	KUNIT_CASE_PARAM(test_ranges, cram_region_gen_params),
 	KUNIT_CASE(test_examples),
 	KUNIT_CASE_PARAM(test_back, cram_region_gen_params),
 	KUNIT_CASE(test_not_back),
+	KUNIT_CASE(test_background),
 	{}
 };
 
