@@ -538,7 +538,7 @@ static void cxl_cram_leak_memory(struct cxl_cram *cx, const char *why, int rc)
 {
 	dev_warn(&cx->region->dev, "node %d stays until reboot, %s: %d\n",
 		 cx->nid, why, rc);
-	cxl_cram_region_set_stuck(cx->region);
+	cxl_cram_region_set_stuck(cx->region, cx->nid);
 	__module_get(THIS_MODULE);
 }
 

@@ -208,7 +208,7 @@ struct cxl_cram_region *to_cxl_cram_region(struct device *dev);
 void cxl_cram_region_set_close(struct cxl_cram_region *cxlr_cram,
 			       int (*close)(struct cxl_cram_region *));
 bool cxl_cram_region_stuck(struct cxl_cram_region *cxlr_cram);
-void cxl_cram_region_set_stuck(struct cxl_cram_region *cxlr_cram);
+void cxl_cram_region_set_stuck(struct cxl_cram_region *cxlr_cram, int nid);
 bool cxl_cram_region_decoded(const struct cxl_cram_region *cxlr_cram);
 bool cxl_cram_region_to_dpa(const struct cxl_cram_region *cxlr_cram, int pos,
 			    const struct range *hpa, struct range *dpa);
@@ -219,12 +219,17 @@ bool cxl_cram_region_to_hpa(const struct cxl_cram_region *cxlr_cram, int pos,
 extern const struct device_type cxl_cram_region_type;
 int devm_cxl_add_ram_region(struct cxl_region *cxlr);
 int cxl_cram_close_region(struct cxl_region *cxlr);
+void cxl_cram_retire_region(struct cxl_region *cxlr);
 void cxl_cram_release_region(struct cxl_endpoint_decoder *cxled);
 #define CXL_CRAM_REGION_TYPE() (&cxl_cram_region_type)
 #else
 static inline int cxl_cram_close_region(struct cxl_region *cxlr)
 {
 	return 0;
+}
+
+static inline void cxl_cram_retire_region(struct cxl_region *cxlr)
+{
 }
 
 static inline void cxl_cram_release_region(struct cxl_endpoint_decoder *cxled)

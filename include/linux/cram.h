@@ -106,6 +106,7 @@ struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc)
 int cram_unregister_node(struct cram_node *cn);
 int cram_close_node(struct cram_node *cn);
 int cram_force_unregister_node(struct cram_node *cn, bool content_lost);
+void cram_retire_node(int nid);
 void cram_node_changed(struct cram_node *cn);
 void *cram_node_priv(const struct cram_node *cn);
 int cram_node_nid(const struct cram_node *cn);

@@ -401,7 +401,8 @@ static void cram_start_over(struct cram_node *cn)
 	synchronize_rcu();
 	while (cram_copies_under_way(cn) && !kthread_should_stop())
 		schedule_timeout_idle(1);
-	cram_kill_residents(cn);
+	while (cram_kill_residents(cn) && !kthread_should_stop())
+		schedule_timeout_idle(HZ / 10);
 	WRITE_ONCE(cn->content_lost, false);
 	WRITE_ONCE(cn->early, true);
 }

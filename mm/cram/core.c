@@ -16,6 +16,7 @@
 #include <linux/memcontrol.h>
 #include <linux/memory_hotplug.h>
 #include <linux/private_node.h>
+#include <linux/rmap.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -517,31 +518,80 @@ int cram_drain(struct cram_node *cn)
 	return err;
 }
 
+/* For what is lost to be unmapped by rounds of a tenth of a second */
+#define CRAM_KILL_RETRIES	10
+
+/*
+ * memory_failure() has marked all its pages, but leaves a large folio mapped that it
+ * cannot split, because somebody holds a reference. Whoever reads it now would get
+ * what is not there.
+ */
+static void cram_unmap_lost(struct folio *folio)
+{
+	folio_lock(folio);
+	if (folio_mapped(folio) && folio_test_hwpoison(folio))
+		try_to_unmap(folio, TTU_IGNORE_MLOCK | TTU_SYNC | TTU_HWPOISON |
+				    TTU_SPLIT_HUGE_PMD);
+	folio_unlock(folio);
+}
+
+/* Pages of lost content that somebody can still read through a mapping */
+static unsigned long cram_unmap_residents(struct cram_node *cn)
+{
+	unsigned long i, nr = 0;
+
+	for (i = 0; i < cn->nr_slots; i++) {
+		u32 slot = READ_ONCE(cn->slots[i]);
+		struct folio *folio;
+
+		cond_resched();
+		if (cram_slot_state(slot) != CRAM_RESIDENT)
+			continue;
+		folio = cram_get_folio(cn, cn->start_pfn + i, slot);
+		/* About to change its state, or being freed: look again */
+		if (!folio) {
+			nr++;
+			continue;
+		}
+		cram_unmap_lost(folio);
+		nr += folio_mapped(folio);
+		folio_put(folio);
+	}
+	return nr;
+}
+
 /**
  * cram_kill_residents - what was stored on the node is gone
  * @cn: the node
  *
  * Retires every resident page as memory_failure() retires a broken one: it is
- * unmapped, who touches it again is killed, and its charge is given back. The
- * pages are out of service until the node is removed.
+ * unmapped, who touches it again is killed, and its charge is given back, at the
+ * latest when the last reference to it is. The pages are out of service until the
+ * node is removed.
  *
  * Context: process, may sleep.
+ * Return: pages that could not be unmapped yet, because somebody else is at work
+ * with them.
  */
-void cram_kill_residents(struct cram_node *cn)
+unsigned long cram_kill_residents(struct cram_node *cn)
 {
 	unsigned long i, nr = 0;
 
 	for (i = 0; i < cn->nr_slots; i++) {
 		bool resident = cram_slot_state(READ_ONCE(cn->slots[i])) == CRAM_RESIDENT;
 
-		if (resident)
-			nr += !memory_failure(cn->start_pfn + i, 0);
+		if (resident) {
+			memory_failure(cn->start_pfn + i, 0);
+			/* Referenced pages count, too, though memory_failure() has "failed" */
+			nr += cram_slot_state(READ_ONCE(cn->slots[i])) != CRAM_RESIDENT;
+		}
 		if (resident || !(i % CRAM_SLOT_SLICE))
 			cond_resched();
 	}
 	if (nr)
 		pr_err("cram: node %d (%s) has lost its content: %lu pages retired\n",
 		       cn->nid, cn->desc.name, nr);
+	return atomic_long_read(&cn->resident) ? cram_unmap_residents(cn) : 0;
 }
 
 /*
@@ -620,12 +670,21 @@ int cram_close_node(struct cram_node *cn)
 }
 EXPORT_SYMBOL_GPL(cram_close_node);
 
+/* All that can still be read through a mapping, with patience for who is at work with it */
+static void cram_retire_residents(struct cram_node *cn)
+{
+	int retries = CRAM_KILL_RETRIES;
+
+	while (cram_kill_residents(cn) && retries--)
+		schedule_timeout_uninterruptible(HZ / 10);
+}
+
 /*
  * The driver is about to go, and pages stay. The node remains as a shell: its
  * slots know who pays, its device is never asked again. Copies under way still
  * call the driver, so wait for them; they take no longer than a migration.
  */
-static void cram_node_abandon(struct cram_node *cn)
+static void cram_node_abandon(struct cram_node *cn, bool content_lost)
 {
 	kthread_stop(cn->cramd);
 	while (cram_copies_under_way(cn))
@@ -634,13 +693,42 @@ static void cram_node_abandon(struct cram_node *cn)
 	scoped_guard(mutex, &cn->reading_mutex) {
 		WRITE_ONCE(cn->gone, true);
 		WRITE_ONCE(cn->lease_end, jiffies);
+		/* For good: never to be copied anywhere, whatever can be read there */
+		content_lost |= cn->content_lost;
+		WRITE_ONCE(cn->content_lost, content_lost);
 	}
 	/* Upgraded pages end one by one, and cram_write_back() calls the driver */
 	synchronize_rcu();
+	/* What those copies have made */
+	if (content_lost)
+		cram_retire_residents(cn);
 	WRITE_ONCE(cn->distrusted, "its driver is gone");
 	cram_reopen(cn);
 	cram_state_stop(cn);
 }
+
+/**
+ * cram_retire_node - the memory of a node goes, on which pages have stayed
+ * @nid: of a node of which cram_force_unregister_node() has said -EBUSY; nothing
+ *	is done for any other
+ *
+ * To be called before its addresses lead nowhere: whoever uses the pages, reads
+ * from then on what was never stored. They are retired instead, as after a loss.
+ *
+ * Context: process, may sleep for some seconds.
+ */
+void cram_retire_node(int nid)
+{
+	struct cram_node *cn;
+
+	guard(mutex)(&cram_nodes_mutex);
+	cn = cram_node_get(nid);
+	if (!cn || !cn->gone)
+		return;
+	WRITE_ONCE(cn->content_lost, true);
+	cram_retire_residents(cn);
+}
+EXPORT_SYMBOL_GPL(cram_retire_node);
 
 /**
  * cram_force_unregister_node - forget a node, as well as that can be done
@@ -652,7 +740,8 @@ static void cram_node_abandon(struct cram_node *cn)
  *
  * Context: process, may sleep for some seconds.
  * Return: 0, or -EBUSY when somebody holds pages: then the node is lost for
- * good, its pages can still be read, and the memory has to stay.
+ * good, and the memory has to stay. Unless the content is lost, the pages can
+ * still be read; before that ends, cram_retire_node() has to be called.
  */
 int cram_force_unregister_node(struct cram_node *cn, bool content_lost)
 {
@@ -667,6 +756,8 @@ int cram_force_unregister_node(struct cram_node *cn, bool content_lost)
 	cram_take_over(cn);
 	cram_close(cn);
 	cram_hot_stop(cn);
+	/* A reading may have said so just now */
+	content_lost |= READ_ONCE(cn->content_lost);
 	if (content_lost) {
 		guard(mutex)(&cn->reading_mutex);
 		cn->gone = true;
@@ -674,7 +765,7 @@ int cram_force_unregister_node(struct cram_node *cn, bool content_lost)
 
 	while (!cram_slots_empty(cn) && retries--) {
 		if (content_lost) {
-			cram_kill_residents(cn);
+			cram_retire_residents(cn);
 			schedule_timeout_uninterruptible(HZ / 10);
 		} else {
 			cram_drain(cn);
@@ -685,7 +776,7 @@ int cram_force_unregister_node(struct cram_node *cn, bool content_lost)
 	if (empty)
 		cram_node_remove(cn);
 	else
-		cram_node_abandon(cn);
+		cram_node_abandon(cn, content_lost);
 	mutex_unlock(&cn->offline_mutex);
 	if (empty)
 		cram_node_free(cn);

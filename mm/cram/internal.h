@@ -297,7 +297,7 @@ void cram_state_stop(struct cram_node *cn);
 void cram_slots_reserve(struct cram_node *cn, unsigned long pfn, unsigned long nr,
 			struct cram_owner *owner);
 void cram_slots_freed(struct cram_node *cn, unsigned long pfn, unsigned long nr);
-void cram_kill_residents(struct cram_node *cn);
+unsigned long cram_kill_residents(struct cram_node *cn);
 
 /* trim.c */
 unsigned long cram_trim(struct cram_node *cn, bool whole);

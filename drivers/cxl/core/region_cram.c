@@ -10,9 +10,11 @@
  *
  * While pages are resident, nobody may take the mapping away who can be told
  * so: before user space resets, takes apart or deletes a region, the driver is
- * asked to close it (cxl_cram_close_region()). An endpoint that goes anyway
- * waits until the driver has moved off what it can, with the decoders still
- * programmed (cxl_cram_release_region()).
+ * asked to close it (cxl_cram_close_region()), and then goes. An endpoint that goes
+ * anyway waits until the driver has moved off what it can, with the decoders still
+ * programmed (cxl_cram_release_region()). What it cannot move is taken from its
+ * users before the decoders are reset (cxl_cram_retire_region()): nobody may read
+ * or copy what an address without a decoder returns.
  *
  * Locks, outermost first: the region's device lock, which keeps its
  * cxlr_cram; that of the cxl_cram_region device, under which the driver binds
@@ -22,6 +24,7 @@
 #include <linux/bitfield.h>
 #include <linux/bitmap.h>
 #include <linux/cleanup.h>
+#include <linux/cram.h>
 #include <linux/device.h>
 #include <linux/io.h>
 #include <linux/math64.h>
@@ -382,11 +385,15 @@ EXPORT_SYMBOL_NS_GPL(cxl_cram_region_set_close, "CXL");
 /**
  * cxl_cram_region_set_stuck() - The driver goes, but pages stay
  * @cxlr_cram: that it was bound to
+ * @nid: the node that they are on
  *
  * From now on the region is not given up any more when somebody asks.
  */
-void cxl_cram_region_set_stuck(struct cxl_cram_region *cxlr_cram)
+void cxl_cram_region_set_stuck(struct cxl_cram_region *cxlr_cram, int nid)
 {
+	cxlr_cram->cxlr->cram_nid = nid;
+	/* Pairs with cxl_cram_retire_region() */
+	smp_mb__before_atomic();
 	set_bit(CXL_REGION_F_CRAM_STUCK, &cxlr_cram->cxlr->flags);
 }
 EXPORT_SYMBOL_NS_GPL(cxl_cram_region_set_stuck, "CXL");
@@ -401,26 +408,63 @@ bool cxl_cram_region_stuck(struct cxl_cram_region *cxlr_cram)
 }
 EXPORT_SYMBOL_NS_GPL(cxl_cram_region_stuck, "CXL");
 
+/* May the driver go without leaving anything behind? */
+static int cxl_cram_ask_close(struct cxl_cram_region *cxlr_cram)
+{
+	guard(mutex)(&cxlr_cram->lock);
+	return cxlr_cram->close ? cxlr_cram->close(cxlr_cram) : 0;
+}
+
+static bool cxl_region_stuck(struct cxl_region *cxlr)
+{
+	return test_bit(CXL_REGION_F_CRAM_STUCK, &cxlr->flags);
+}
+
 /**
  * cxl_cram_close_region() - May user space take this region apart?
  * @cxlr: any region
  *
+ * If so, the driver is released: else somebody could open the node again before
+ * the decoders are reset.
+ *
  * Context: process, without cxl_rwsem: the driver's answer can take a while.
- * Return: 0, and nothing new comes to it, or -EBUSY while its pages are in use.
+ * Return: 0, and nothing comes to it any more, or -EBUSY while its pages are in use.
  */
 int cxl_cram_close_region(struct cxl_region *cxlr)
 {
 	struct cxl_cram_region *cxlr_cram;
+	int rc;
 
 	guard(device)(&cxlr->dev);
-	if (test_bit(CXL_REGION_F_CRAM_STUCK, &cxlr->flags))
+	if (cxl_region_stuck(cxlr))
 		return -EBUSY;
 	cxlr_cram = cxlr->cxlr_cram;
 	if (!cxlr_cram)
 		return 0;
 
-	guard(mutex)(&cxlr_cram->lock);
-	return cxlr_cram->close ? cxlr_cram->close(cxlr_cram) : 0;
+	rc = cxl_cram_ask_close(cxlr_cram);
+	if (rc)
+		return rc;
+	device_release_driver(&cxlr_cram->dev);
+	return cxl_region_stuck(cxlr) ? -EBUSY : 0;
+}
+
+/**
+ * cxl_cram_retire_region() - The decoders of a region are about to be reset
+ * @cxlr: any region, its driver released
+ *
+ * If pages have stayed when the cram driver went, they are taken from their users,
+ * who are killed when they touch them.
+ *
+ * Context: process, without cxl_rwsem: this takes the locks of mm/cram.
+ */
+void cxl_cram_retire_region(struct cxl_region *cxlr)
+{
+	if (!cxl_region_stuck(cxlr))
+		return;
+	/* Pairs with cxl_cram_region_set_stuck() */
+	smp_rmb();
+	cram_retire_node(cxlr->cram_nid);
 }
 
 /**
@@ -435,11 +479,12 @@ void cxl_cram_release_region(struct cxl_endpoint_decoder *cxled)
 
 	scoped_guard(rwsem_read, &cxl_rwsem.region) {
 		cxlr = cxled->cxld.region;
-		if (!cxlr || !READ_ONCE(cxlr->cxlr_cram))
+		if (!cxlr || (!READ_ONCE(cxlr->cxlr_cram) && !cxl_region_stuck(cxlr)))
 			return;
 		get_device(&cxlr->dev);
 	}
 	device_release_driver(&cxlr->dev);
+	cxl_cram_retire_region(cxlr);
 	put_device(&cxlr->dev);
 }
 
