@@ -531,8 +531,8 @@ static int cxl_cram_add_memory(struct cxl_cram *cx)
 
 /*
  * The memory stays with the kernel, and so does the text of the ops that guard
- * it. Nothing else of the driver is referenced any more. As in dax/kmem.c, this
- * lasts until the next boot.
+ * it: one more reference, which nobody drops. Nothing else of the driver is used any
+ * more. As in dax/kmem.c, this lasts until the next boot.
  */
 static void cxl_cram_leak_memory(struct cxl_cram *cx, const char *why, int rc)
 {
@@ -706,7 +706,7 @@ static int cxl_cram_register(struct cxl_cram *cx)
 	return 0;
 }
 
-static int cxl_cram_probe(struct device *dev)
+static int cxl_cram_probe_region(struct device *dev)
 {
 	struct cxl_cram_region *region = to_cxl_cram_region(dev);
 	struct cxl_cram_dev *d;
@@ -754,6 +754,24 @@ static int cxl_cram_probe(struct device *dev)
 }
 
 /*
+ * A node can outlive the binding, and then the ops of its memory have to stay, too.
+ * Under rmmod it is too late for a reference: the module is not given a new one, and
+ * goes. So there is one for each region while it is bound, and to remove the module
+ * its regions have to be unbound first.
+ */
+static int cxl_cram_probe(struct device *dev)
+{
+	int rc;
+
+	if (!try_module_get(THIS_MODULE))
+		return -ENODEV;
+	rc = cxl_cram_probe_region(dev);
+	if (rc)
+		module_put(THIS_MODULE);
+	return rc;
+}
+
+/*
  * Is what was stored still there? A mailbox that does not answer says nothing
  * about the memory, which can be read without: only absence and a reset count.
  */
@@ -775,12 +793,7 @@ static bool cxl_cram_content_lost(struct cxl_cram *cx)
 	       !cxl_cram_region_decoded(cx->region);
 }
 
-/*
- * By sysfs, by the removal of the module, because the region or a device goes,
- * orderly or by surprise. Cannot be refused, so it takes a bounded time: what
- * cannot be moved off by then stays readable for as long as the device is.
- */
-static void cxl_cram_remove(struct device *dev)
+static void cxl_cram_remove_region(struct device *dev)
 {
 	struct cxl_cram *cx = dev_get_drvdata(dev);
 	struct cxl_cram_dev *d;
@@ -804,6 +817,17 @@ static void cxl_cram_remove(struct device *dev)
 
 	node_clear(cx->nid, cxl_cram_nodes);
 	cxl_cram_remove_memory(cx);
+}
+
+/*
+ * By sysfs, because the region or a device goes, orderly or by surprise. Cannot be
+ * refused, so it takes a bounded time: what cannot be moved off by then stays readable
+ * for as long as the device is.
+ */
+static void cxl_cram_remove(struct device *dev)
+{
+	cxl_cram_remove_region(dev);
+	module_put(THIS_MODULE);
 }
 
 static struct cxl_driver cxl_cram_driver = {
