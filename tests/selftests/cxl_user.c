@@ -9,6 +9,7 @@
  *	touch	read one byte of each page, without looking at it
  *	last	of the last page only
  *	hold	keep references to 16 pages (in a pipe); "release" lets go
+ *	take	read the first of them from the pipe: "ok", "differs" or the error
  *	churn	until the next word comes: write, read and page out at random
  *	quit
  *
@@ -20,6 +21,7 @@
  */
 #include "util.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/mman.h>
@@ -66,6 +68,16 @@ static void hold(void)
 
 	CHECK(!pipe(held));
 	CHECK_EQ(vmsplice(held[1], &v, 1, 0), HELD * PAGE);
+}
+
+static void take(char *answer, size_t size)
+{
+	static char page[PAGE];
+
+	if (read(held[0], page, PAGE) < 0)
+		snprintf(answer, size, "%s", strerror(errno));
+	else
+		snprintf(answer, size, differs(page, 1, seed_of(0)) < 0 ? "ok" : "differs");
 }
 
 static void release(void)
@@ -147,6 +159,8 @@ int main(int argc, char **argv)
 			sink = mem[(nr_chunks * CHUNK - 1) * PAGE];
 		else if (!strcmp(word, "hold"))
 			hold();
+		else if (!strcmp(word, "take"))
+			take(answer, sizeof(answer));
 		else if (!strcmp(word, "release"))
 			release();
 		else if (!strcmp(word, "churn"))

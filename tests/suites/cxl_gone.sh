@@ -44,13 +44,11 @@ plug() {
 	add_for_good || { echo "again"; add_for_good; } || return
 	within 60 cxl_ready 1 && MEMDEV=$(cxl_memdevs) && node_up
 }
-stays() {
-	dmesg | grep "node $NODE stays until reboot" && state_is lost
-}
+memdev_unbound() { write "$MEMDEV" /sys/bus/cxl/drivers/cxl_mem/unbind && ! cxl_decoder "$MEMDEV"; }
 
 echo "TAP version 13"
-echo "1..21"
-cgroups job other
+echo "1..27"
+cgroups job other huge
 check "a node comes up" node_up
 [ -n "${NODE:-}" ] || { echo "Bail out! no node"; exit 1; }
 user_start user job 12
@@ -77,14 +75,20 @@ check "which can be used" usable
 
 # The driver has to go, and cannot move the pages off
 user_start user job 12
-check "pages are demoted" demoted user job 10
-user_ask user hold > /dev/null
+HUGE=1 user_start huge huge 4
+user_start third job 4
+check "pages are demoted, and some held" hold_pages user job 10
+check "huge pages, too" hold_pages huge huge 4
+check "and some that will be let go" hold_pages third job 12
 echo "$DEV" > "$DRIVER/unbind"
-check "while pages are held, unbinding leaves a lost node until reboot" stays
-check "whose pages can be read" user_verify user
+check "unbinding leaves a lost node until reboot" stuck
+check "whose pages can be read" user_verify user huge third
 check "nobody binds to it again" refused_with "busy" write "$DEV" "$DRIVER/bind"
-user_ask user release > /dev/null
-user_end user
+check "the region is not given up" refused_with busy write "$REGION" "$CXL_ROOT/delete_region"
+user_ask third release > /dev/null
+check "and lets go of what is released" user_end third
+check "the memory device is unbound" memdev_unbound
+check "what was held is lost, and nothing else" held_lost user huge
 user_end other
-check "the books are zero when all is freed" within 30 books_zero job other
+check "the books are zero when all is freed" within 30 books_zero job other huge
 exit $failed

@@ -9,6 +9,9 @@
 #                                    sets REGION, NODE, DEV, PCI and PORT
 #   user_start NAME CGROUP MIB [WORDS], user_ask NAME WORD, user_end NAME
 #   user_alive NAME
+#   hold_pages NAME CGROUP MIB       demotes so much, and keeps references to some
+#   stuck                            the driver has gone, and pages have stayed
+#   held_lost NAME...                nobody can read what is held any more
 #
 # shellcheck shell=sh
 # shellcheck disable=SC2034
@@ -104,6 +107,23 @@ user_dies() { # NAME [WORD]
 	status=$?
 	echo "status $status"
 	[ "$status" = 135 ]
+}
+
+# The region of a held page is about to go, or has gone. hold_pages NAME CGROUP MIB
+hold_pages() {
+	demoted "$1" "$2" "$3" && [ "$(user_ask "$1" hold)" = hold ]
+}
+stuck() { # since the driver went
+	dmesg | grep "node $NODE stays until reboot" && state_is lost
+}
+# Held pages cannot be read any more, neither from the pipe nor through the mapping
+held_lost() { # NAME...
+	for name; do
+		answer=$(user_ask "$name" take)
+		[ "$answer" = "I/O error" ] || [ "$answer" = "Input/output error" ] ||
+			{ echo "$name takes from the pipe: $answer"; return 1; }
+		user_dies "$name" verify || { echo "$name lives: $(cat "/tmp/$name.out")"; return 1; }
+	done
 }
 
 # --- books --------------------------------------------------------------------
