@@ -27,6 +27,7 @@ regions_up() {
 	for m in $(cxl_memdevs); do
 		CXL_ROOT=$CXL/decoder0.$window
 		region=$(cxl_region_make 1 4096 "$m") && cxl_region_bind "$region" || return
+		REGIONS="${REGIONS:-} $region"
 		window=$((window + 1))
 	done
 	within 30 two_open
@@ -71,8 +72,27 @@ shuts() {
 	return 1
 }
 
+# The endpoint of the device whose region is the first, or the second
+endpoint_of() { # MEMDEV
+	for e in "$CXL"/endpoint*; do
+		[ "$(readlink -f "$e/uport")" != "$(readlink -f "$CXL/$1")" ] || echo "${e##*/}"
+	done
+}
+port_unbound() {
+	write "$(endpoint_of "$1")" /sys/bus/cxl/drivers/cxl_port/unbind && ! cxl_decoder "$1"
+}
+node_stuck() { # NODE
+	dmesg | grep "node $1 stays until reboot" && attr_is "$1" state lost
+}
+region_unbound() { # REGION
+	write "$1" /sys/bus/cxl/drivers/cxl_region/unbind
+}
+root_unbound() {
+	write ACPI0017:00 /sys/bus/platform/drivers/cxl_acpi/unbind && [ ! -e "$CXL_ROOT" ]
+}
+
 echo "TAP version 13"
-echo "1..17"
+echo "1..28"
 cgroups one two full
 cxl_devices 2
 check "two devices become two open nodes" regions_up
@@ -109,6 +129,20 @@ check "the other is open all the while" attr_is "$B" state open
 check "and takes pages" demoted two two 5
 user_end full
 check "content is right" user_verify one two
-user_end one
-user_end two
+
+# A goes by its port, B by its region and then by the root. In this order of memory
+# devices, regions and nodes: fixed windows have their nodes in turn.
+# shellcheck disable=SC2046,SC2086 # lists
+set -- $(cxl_memdevs) $REGIONS
+check "pages of one are held" hold_pages one one 5
+check "and of the other" hold_pages two two 5
+check "the port of one is unbound" port_unbound "$1"
+check "its pages stay until reboot" node_stuck "$A"
+check "what was held is lost" held_lost one
+check "the other is open" attr_is "$B" state open
+check "its region is unbound" region_unbound "$4"
+check "its pages stay until reboot" node_stuck "$B"
+check "they can be read" user_verify two
+check "the root is unbound" root_unbound
+check "what was held is lost" held_lost two
 exit $failed
