@@ -40,7 +40,7 @@
 enum {
 	OK = 0, INVALID_INPUT = 2, UNSUPPORTED = 3, INTERNAL_ERROR = 4,
 	RETRY_REQUIRED = 5, INVALID_PA = 0xf, INVALID_LENGTH = 0x16,
-	TIMED_OUT = -1,
+	BACKGROUND = 1, BUSY = 6, TIMED_OUT = -1,
 };
 
 enum {
@@ -432,6 +432,16 @@ static void clear_events(void)
 				break;
 		}
 	}
+}
+
+/* --- answers that the monitor has made ------------------------------------ */
+
+static bool set_answer(uint16_t opcode, const char *arguments)
+{
+	char all[4200];
+
+	snprintf(all, sizeof(all), "\"opcode\": %u%s%s", opcode, *arguments ? ", " : "", arguments);
+	return cram_qmp("set-answer", all);
 }
 
 /* --- setting up ----------------------------------------------------------- */
@@ -1175,6 +1185,85 @@ static void test_faults(void)
 	clear_events();
 }
 
+/* The operation register, once it says that what was started has ended */
+static uint64_t background_ended(unsigned int timeout)
+{
+	uint64_t end = now_ms() + timeout, reg;
+
+	do
+		reg = read64(mbox + 0x18);
+	while ((reg >> 16 & 0x7f) != 100 && now_ms() < end);
+	return reg;
+}
+
+static void test_answers(void)
+{
+	uint64_t before, start;
+	struct capacity c;
+
+	empty();
+	tap_ok(set_answer(GET_MARKS, "\"payload\": \"0102030405060708ff\"") &&
+	       command(GET_MARKS, NULL, 0) == OK && out_len == 9 &&
+	       out[0] == 0x0807060504030201 && out8(8) == 0xff, "an answer replaced by other bytes");
+	tap_ok(set_answer(GET_MARKS, "\"payload\": \"\", \"return-code\": 4") &&
+	       command(GET_MARKS, NULL, 0) == INTERNAL_ERROR && !out_len, "by none, and an error");
+	tap_ok(set_answer(GET_MARKS, "") && command(GET_MARKS, NULL, 0) == OK &&
+	       out_len == 16 && out[0] == caps.physical / 8, "and its own again");
+
+	c = capacity();
+	tap_ok(set_answer(CAPACITY, "\"payload\": \"0700\", \"offset\": 32") &&
+	       command(CAPACITY, NULL, 0) == OK && out_len == sizeof(c) && out[4] == 7 &&
+	       out[0] == c.free, "one field of the device's own answer: a reset that was none");
+	tap_ok(set_answer(CAPACITY, "\"length\": 12") &&
+	       command(CAPACITY, NULL, 0) == OK && out_len == 12, "a short one");
+	tap_ok(set_answer(CAPACITY, "\"length\": 65536") &&
+	       command(CAPACITY, NULL, 0) == OK && out_len == 65536, "one longer than the mailbox, as it says");
+	tap_ok(set_answer(CAPACITY, "\"execute\": false, \"return-code\": 5, \"times\": 2") &&
+	       command(CAPACITY, NULL, 0) == RETRY_REQUIRED &&
+	       command(CAPACITY, NULL, 0) == RETRY_REQUIRED &&
+	       command(CAPACITY, NULL, 0) == OK, "twice, and no more");
+	tap_ok(!set_answer(CAPACITY, "\"payload\": \"012\"") && !set_answer(CAPACITY, "\"payload\": \"0g\"") &&
+	       !set_answer(CAPACITY, "\"payload\": \"01\", \"offset\": 2048") &&
+	       !set_answer(CAPACITY, "\"payload\": \"01\", \"offset\": 4294967295") &&
+	       !set_answer(CAPACITY, "\"length\": 1048576"), "QMP refuses what is no answer");
+
+	mem[0] = 1;
+	tap_ok(set_answer(MEDIA, "\"execute\": false") && zero(0, PAGE) == OK && mem[0] == 1,
+	       "success without zeroing");
+	tap_ok(set_answer(MEDIA, "\"late\": 300, \"return-code\": 4, \"times\": 1") &&
+	       zero(0, PAGE) == INTERNAL_ERROR && mem[0] == 1, "an error, and nothing done yet");
+	before = state("zeroed");
+	start = now_ms();
+	while ((uint64_t)state("zeroed") == before && now_ms() - start < 5000)
+		;
+	tap_ok(!mem[0] && now_ms() - start >= 100, "but some time later");
+
+	mem[0] = 2;
+	tap_ok(set_answer(MEDIA, "\"late\": 300, \"background\": true, \"times\": 2") &&
+	       zero(0, PAGE) == BACKGROUND && read64(mbox + 0x10) & 1 && mem[0] == 2,
+	       "Background Command Started");
+	tap_ok(zero(PAGE, PAGE) == BUSY, "one at a time");
+	tap_ok(command(GET_MARKS, NULL, 0) == OK, "other commands are answered meanwhile");
+	before = background_ended(5000);
+	tap_ok((before & 0xffff) == MEDIA && (before >> 16 & 0x7f) == 100 && !(before >> 32 & 0xffff) &&
+	       !mem[0], "it ends, and has been carried out");
+	set_answer(MEDIA, "");
+
+	mem[0] = 3;
+	set_answer(MEDIA, "\"late\": 200, \"times\": 1");
+	zero(0, PAGE);
+	if (!put(in_pci("reset"), "1")) {
+		put(in_pci("enable"), "1");
+		commit(true);
+		mem[0] = 4;
+		sleep_ms(400);
+		tap_ok(mem[0] == 4, "a reset ends what was to be done later");
+	}
+	command(CAPABILITIES, NULL, 0);
+	memcpy(&caps, out, sizeof(caps));
+	empty();
+}
+
 /* --- tests: the device's own log of stores -------------------------------- */
 
 static void test_marks(void)
@@ -1414,6 +1503,7 @@ int main(int argc, char **argv)
 	test_events();
 	test_hot();
 	test_faults();
+	test_answers();
 	test_marks();
 	test_poison();
 	test_full();

@@ -136,3 +136,8 @@ cxl_query() {
 cxl_fault() {
 	./qmp "{\"execute\": \"cxl-cram-set-fault\", \"arguments\": {\"path\": \"$1\", $2}}" > /dev/null
 }
+
+# cxl_answer DEVICE "SETTINGS": as cxl-cram-set-answer has them
+cxl_answer() {
+	./qmp "{\"execute\": \"cxl-cram-set-answer\", \"arguments\": {\"path\": \"$1\", $2}}" > /dev/null
+}

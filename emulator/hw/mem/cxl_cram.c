@@ -65,6 +65,7 @@
 #include "hw/cxl/cxl.h"
 #include "hw/cxl/cxl_host.h"
 #include "hw/cxl/cxl_mailbox.h"
+#include "hw/pci/msix.h"
 #include "hw/qdev-properties.h"
 #include "system/hostmem.h"
 #include <lz4.h>
@@ -139,6 +140,32 @@ typedef struct CramTrap {
     QLIST_ENTRY(CramTrap) node;
 } CramTrap;
 
+/* What a monitor has made of the answers to one command */
+typedef struct CramAnswer {
+    uint16_t opcode;
+    bool execute;
+    bool background;
+    int return_code;            /* -1: the command's own */
+    uint8_t *payload;
+    uint32_t size;              /* of @payload */
+    uint32_t offset;
+    int64_t length;             /* to be reported; -1: as it is */
+    uint32_t late;              /* milliseconds; 0: before the answer */
+    uint32_t times;             /* answers left; 0: without end */
+    QLIST_ENTRY(CramAnswer) node;
+} CramAnswer;
+
+/* A command that was answered and is carried out later */
+typedef struct CramLate {
+    CXLCramDev *s;
+    QEMUTimer *timer;
+    uint16_t opcode;
+    bool background;
+    size_t len;
+    uint8_t in[CXL_MAILBOX_MAX_PAYLOAD_SIZE];
+    QLIST_ENTRY(CramLate) node;
+} CramLate;
+
 struct CXLCramClass {
     CXLType3Class parent_class;
 
@@ -188,6 +215,8 @@ struct CXLCramDev {
         bool drop;
         bool no_interrupts;
     } fault;
+    QLIST_HEAD(, CramAnswer) set_answers;
+    QLIST_HEAD(, CramLate) late;
 
     /* What is mapped into fixed windows */
     MemoryRegion alias[CXL_HDM_DECODER_COUNT];
@@ -1329,6 +1358,157 @@ static bool cram_fault_applies(CXLCramDev *s, uint16_t opcode)
     return !s->fault.opcode || s->fault.opcode == opcode;
 }
 
+static CramAnswer *cram_find_answer(CXLCramDev *s, uint16_t opcode)
+{
+    CramAnswer *a;
+
+    QLIST_FOREACH(a, &s->set_answers, node) {
+        if (a->opcode == opcode) {
+            return a;
+        }
+    }
+    return NULL;
+}
+
+static void cram_free_answer(CramAnswer *a)
+{
+    QLIST_REMOVE(a, node);
+    g_free(a->payload);
+    g_free(a);
+}
+
+static void cram_free_late(CramLate *l)
+{
+    timer_free(l->timer);
+    g_free(l);
+}
+
+/* Commands that are still to be carried out never are */
+static void cram_forget_late(CXLCramDev *s)
+{
+    CramLate *l, *next;
+
+    QLIST_FOREACH_SAFE(l, &s->late, node, next) {
+        QLIST_REMOVE(l, node);
+        cram_free_late(l);
+    }
+}
+
+static void cram_background_done(CXLCramDev *s, CXLRetCode rc)
+{
+    CXLType3Dev *ct3d = CXL_TYPE3(s);
+    PCIDevice *pci_dev = PCI_DEVICE(s);
+
+    ct3d->cci.bg.complete_pct = 100;
+    ct3d->cci.bg.ret_code = rc;
+    ct3d->cci.bg.starttime = 0;
+    ct3d->cci.bg.runtime = 0;
+    if (msix_enabled(pci_dev)) {
+        msix_notify(pci_dev, ct3d->cxl_dstate.mbox_msi_n);
+    }
+}
+
+/* Carry out a command that was answered before */
+static void cram_late(void *opaque)
+{
+    CramLate *l = opaque;
+    CXLCramDev *s = l->s;
+    uint64_t generation = s->generation;
+    g_autofree uint8_t *out = g_malloc0(CXL_MAILBOX_MAX_PAYLOAD_SIZE);
+    size_t len_out;
+    bool bg_started;
+    int rc;
+
+    QLIST_REMOVE(l, node);
+    object_ref(OBJECT(s));
+    if (cram_scan(s) && generation == s->generation) {
+        rc = cxl_process_cci_message(&CXL_TYPE3(s)->cci, l->opcode >> 8,
+                                     l->opcode & 0xff, l->len, l->in, &len_out,
+                                     out, &bg_started);
+        if (l->background) {
+            cram_background_done(s, rc);
+        }
+    }
+    object_unref(OBJECT(s));
+    cram_free_late(l);
+}
+
+static void cram_execute_late(CXLCramDev *s, const CramAnswer *a)
+{
+    CXLType3Dev *ct3d = CXL_TYPE3(s);
+    uint8_t *regs = ct3d->cxl_dstate.mbox_reg_state;
+    CramLate *l = g_new0(CramLate, 1);
+
+    l->s = s;
+    l->opcode = a->opcode;
+    l->background = a->background;
+    l->len = MIN(ARRAY_FIELD_EX64(ct3d->cxl_dstate.mbox_reg_state64,
+                                  CXL_DEV_MAILBOX_CMD, LENGTH), sizeof(l->in));
+    memcpy(l->in, regs + A_CXL_DEV_CMD_PAYLOAD, l->len);
+    l->timer = timer_new_ms(QEMU_CLOCK_REALTIME, cram_late, l);
+    QLIST_INSERT_HEAD(&s->late, l, node);
+    timer_mod(l->timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + a->late);
+    if (a->background) {
+        ct3d->cci.bg.opcode = a->opcode;
+        ct3d->cci.bg.complete_pct = 0;
+        ct3d->cci.bg.ret_code = 0;
+        ct3d->cci.bg.starttime = qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL);
+        /* Others get BUSY, as is due. cram_background_done() ends it. */
+        ct3d->cci.bg.runtime = MAX(a->late, 1);
+    }
+}
+
+/*
+ * Answer as the monitor has said. The guest sees the registers when this is
+ * done, and not before: the big lock is held.
+ */
+static void cram_answer_set(CXLCramDev *s, CramAnswer *a)
+{
+    CXLType3Dev *ct3d = CXL_TYPE3(s);
+    uint64_t *regs = ct3d->cxl_dstate.mbox_reg_state64;
+    uint8_t *payload = ct3d->cxl_dstate.mbox_reg_state + A_CXL_DEV_CMD_PAYLOAD;
+    bool background = a->background;
+    size_t len = 0;
+    int rc = CXL_MBOX_SUCCESS;
+
+    if (background && ct3d->cci.bg.runtime) {
+        cxl_mailbox_execute(&ct3d->cci, CXL_MBOX_BUSY);
+        return;
+    }
+    if (a->late || background) {
+        cram_execute_late(s, a);
+    }
+    if (a->late || background || !a->execute) {
+        /* Anything but success: it is not executed */
+        cxl_mailbox_execute(&ct3d->cci, CXL_MBOX_INTERNAL_ERROR);
+        memset(payload, 0, CXL_MAILBOX_MAX_PAYLOAD_SIZE);
+    } else {
+        cxl_mailbox_execute(&ct3d->cci, CXL_MBOX_SUCCESS);
+        len = ARRAY_FIELD_EX64(regs, CXL_DEV_MAILBOX_CMD, LENGTH);
+        rc = ARRAY_FIELD_EX64(regs, CXL_DEV_MAILBOX_STS, ERRNO);
+    }
+
+    if (a->size) {
+        memcpy(payload + a->offset, a->payload, a->size);
+        len = MAX(len, a->offset + a->size);
+    }
+    if (a->length >= 0) {
+        len = a->length;
+    }
+    if (background) {
+        rc = CXL_MBOX_BG_STARTED;
+    }
+    if (a->return_code >= 0) {
+        rc = a->return_code;
+    }
+    ARRAY_FIELD_DP64(regs, CXL_DEV_MAILBOX_CMD, LENGTH, len);
+    ARRAY_FIELD_DP64(regs, CXL_DEV_MAILBOX_STS, ERRNO, rc);
+    ARRAY_FIELD_DP64(regs, CXL_DEV_MAILBOX_STS, BG_OP, background);
+    if (a->times && !--a->times) {
+        cram_free_answer(a);
+    }
+}
+
 /* Execute the command that was deferred */
 static void cram_answer(void *opaque)
 {
@@ -1336,6 +1516,7 @@ static void cram_answer(void *opaque)
     CXLCCI *cci = &CXL_TYPE3(s)->cci;
     uint64_t generation = s->generation;
     CXLRetCode force_rc = CXL_MBOX_SUCCESS;
+    CramAnswer *a;
 
     if (!cci->deferred) {
         return;
@@ -1349,7 +1530,12 @@ static void cram_answer(void *opaque)
     if (cram_fault_applies(s, s->opcode)) {
         force_rc = s->fault.return_code;
     }
-    cxl_mailbox_execute(cci, force_rc);
+    a = cram_find_answer(s, s->opcode);
+    if (a && force_rc == CXL_MBOX_SUCCESS) {
+        cram_answer_set(s, a);
+    } else {
+        cxl_mailbox_execute(cci, force_rc);
+    }
 out:
     object_unref(OBJECT(s));
 }
@@ -1366,7 +1552,8 @@ static bool cram_defer(CXLType3Dev *ct3d, uint16_t opcode)
         timer_mod(s->answer_timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
                                    s->fault.delay);
     } else if (opcode == CRAM_OP_CAPACITY || opcode == CRAM_OP_MEDIA ||
-               (faulty && s->fault.return_code)) {
+               (faulty && s->fault.return_code) ||
+               cram_find_answer(s, opcode)) {
         qemu_bh_schedule(s->answer_bh);
     } else {
         return false;
@@ -1459,6 +1646,7 @@ static void cram_reset(DeviceState *dev)
     CXLType3Dev *ct3d = CXL_TYPE3(dev);
 
     timer_del(s->answer_timer);
+    cram_forget_late(s);
     s->generation++;
     s->stuck = false;
     /*
@@ -1592,6 +1780,7 @@ static void cram_exit(PCIDevice *dev)
     memory_region_transaction_commit();
     s->online = false;
     s->generation++;
+    cram_forget_late(s);
 
     WITH_QEMU_LOCK_GUARD(&s->lock) {
         s->stop = true;
@@ -1618,6 +1807,9 @@ static void cram_finalize(Object *obj)
     CXLCramDev *s = CXL_CRAM(obj);
     CramTrap *t, *next;
 
+    while (!QLIST_EMPTY(&s->set_answers)) {
+        cram_free_answer(QLIST_FIRST(&s->set_answers));
+    }
     QLIST_FOREACH_SAFE(t, &s->traps, node, next) {
         QLIST_REMOVE(t, node);
         g_free(t);
@@ -1844,6 +2036,85 @@ void qmp_cxl_cram_set_fault(const char *path, bool has_physical_free,
     if (has_no_interrupts) {
         s->fault.no_interrupts = no_interrupts;
     }
+}
+
+/* Bytes of what is written as hexadecimal digits, two each */
+static uint8_t *cram_parse_hex(const char *hex, uint32_t *size, Error **errp)
+{
+    size_t digits = strlen(hex);
+    g_autofree uint8_t *bytes = g_malloc(digits / 2 + 1);
+
+    for (size_t i = 0; i < digits; i++) {
+        int digit = g_ascii_xdigit_value(hex[i]);
+
+        if (digit < 0 || digits % 2) {
+            error_setg(errp, "payload must be hexadecimal digits, two a byte");
+            return NULL;
+        }
+        bytes[i / 2] = i % 2 ? bytes[i / 2] | digit : digit << 4;
+    }
+    *size = digits / 2;
+    return g_steal_pointer(&bytes);
+}
+
+void qmp_cxl_cram_set_answer(const char *path, uint16_t opcode,
+                             bool has_execute, bool execute,
+                             bool has_return_code, uint16_t return_code,
+                             const char *payload, bool has_offset,
+                             uint32_t offset, bool has_length, uint32_t length,
+                             bool has_late, uint32_t late, bool has_background,
+                             bool background, bool has_times, uint32_t times,
+                             Error **errp)
+{
+    CXLCramDev *s = cram_find(path, errp);
+    g_autofree uint8_t *bytes = NULL;
+    uint32_t size = 0;
+    CramAnswer *a;
+
+    if (!s) {
+        return;
+    }
+    if (payload) {
+        bytes = cram_parse_hex(payload, &size, errp);
+        if (!bytes) {
+            return;
+        }
+    }
+    if (offset > CXL_MAILBOX_MAX_PAYLOAD_SIZE ||
+        size > CXL_MAILBOX_MAX_PAYLOAD_SIZE - offset) {
+        error_setg(errp, "payload must end within the mailbox");
+        return;
+    }
+    /* As wide as its field in the command register; it may be a lie */
+    if (length >> R_CXL_DEV_MAILBOX_CMD_LENGTH_LENGTH) {
+        error_setg(errp, "length must be less than 1 MiB");
+        return;
+    }
+    a = cram_find_answer(s, opcode);
+    if (a) {
+        cram_free_answer(a);
+    }
+    if (!has_execute && !has_return_code && !payload && !has_length &&
+        !has_late && !has_background) {
+        return;
+    }
+    a = g_new0(CramAnswer, 1);
+    a->opcode = opcode;
+    a->execute = !has_execute || execute;
+    a->background = background;
+    a->return_code = has_return_code ? return_code : -1;
+    a->payload = g_steal_pointer(&bytes);
+    a->size = size;
+    a->offset = offset;
+    a->length = -1;
+    if (has_length) {
+        a->length = length;
+    } else if (payload && !has_offset) {
+        a->length = size;
+    }
+    a->late = late;
+    a->times = times;
+    QLIST_INSERT_HEAD(&s->set_answers, a, node);
 }
 
 void qmp_cxl_cram_set_hot(const char *path, CxlCramHotPageList *pages,
