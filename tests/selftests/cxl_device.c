@@ -47,7 +47,8 @@ enum {
 	GET_EVENTS = 0x0100, CLEAR_EVENTS = 0x0101, GET_POLICY = 0x0102,
 	SET_POLICY = 0x0103, GET_LOG = 0x0401, GET_FEATURES = 0x0500,
 	GET_FEATURE = 0x0501, SET_FEATURE = 0x0502, POISON_LIST = 0x4300,
-	POISON_INJECT = 0x4301, POISON_CLEAR = 0x4302, MEDIA = 0x4402,
+	POISON_INJECT = 0x4301, POISON_CLEAR = 0x4302, SCAN_MEDIA = 0x4304,
+	SANITIZE = 0x4400, MEDIA = 0x4402,
 	CAPABILITIES = 0xc000, CAPACITY = 0xc001, GET_MARKS = 0xc002,
 	SET_MARKS = 0xc003, HOT_PAGES = 0xc004,
 };
@@ -1264,6 +1265,333 @@ static void test_answers(void)
 	empty();
 }
 
+/* --- tests: a guest that means harm --------------------------------------- */
+
+struct packed poison_out {
+	uint8_t flags, reserved;
+	uint64_t overflow;
+	uint16_t count;
+	uint8_t reserved1[20];
+	struct packed { uint64_t address; uint32_t length, reserved; } record[126];
+};
+
+/* All pages of the answer; how many records there are in all */
+static unsigned int poison_pages(unsigned int *pages, uint8_t *flags)
+{
+	uint64_t in[2] = { 0, caps.logical / LINE };
+	struct poison_out o = { .flags = 1 };
+	unsigned int n = 0;
+
+	for (*pages = 0; o.flags & 1 && *pages < 1000; (*pages)++) {
+		if (command(POISON_LIST, in, 16) != OK ||
+		    out_len != 32 + 16UL * out16(5))
+			return 0;
+		memcpy(&o, out, sizeof(o));
+		n += o.count;
+	}
+	*flags = o.flags;
+	return n;
+}
+
+static void test_poison_list(void)
+{
+	struct media every = { 1, 1, 0, 127, { } };
+	uint64_t dpa;
+	unsigned int n, pages;
+	uint8_t flags;
+
+	empty();
+	for (n = 0; n < 1000; n++) {
+		dpa = 2 * n * LINE;
+		if (command(POISON_INJECT, &dpa, 8) != OK)
+			break;
+	}
+	tap_ok(n == 256, "%u lines can be poisoned one by one", n);
+	n = poison_pages(&pages, &flags);
+	tap_ok(n == 256 && pages == 3 && !(flags & 3), "the list has them all, in %u answers", pages);
+	tap_ok(zero(0, 8 * PAGE) == OK && poison_pages(&pages, &flags) == 0 && pages == 1,
+	       "and none after zeroing");
+
+	/* Every second page of a long stretch: each of them splits one record in two */
+	qmp("\"execute\": \"cxl-inject-poison\", \"arguments\": {\"path\": \"cram0\", \"start\": 0, \"length\": %lu}",
+	    1024 * PAGE);
+	for (unsigned int i = 0; i < 4; i++) {
+		for (unsigned int j = 0; j < 127; j++)
+			every.range[j] = (struct range){ (2 * (127 * i + j) + 1) * PAGE, PAGE };
+		command(MEDIA, &every, 8 + 16UL * 127);
+	}
+	n = poison_pages(&pages, &flags);
+	tap_ok(n == 256 && pages == 3 && flags & 2, "a list that cannot hold all says so: %u records", n);
+	tap_ok(command(CAPABILITIES, NULL, 0) == OK, "the device lives");
+	empty();
+	tap_ok(!state("poisoned") && poison_pages(&pages, &flags) == 0, "zeroing clears what the list has lost, too");
+}
+
+static void test_offsets(void)
+{
+	static const uint8_t cel[16] = {
+		0x0d, 0xa9, 0xc0, 0xb5, 0xbf, 0x41, 0x4b, 0x78,
+		0x8f, 0x79, 0x96, 0xb1, 0x62, 0x3b, 0x3f, 0x17,
+	}, scrub[16] = {
+		0x96, 0xda, 0xd7, 0xd6, 0xfd, 0xe8, 0x48, 0x2b,
+		0xa7, 0x33, 0x75, 0x77, 0x4e, 0x06, 0xdb, 0x8a,
+	};
+	struct packed { uint8_t uuid[16]; uint32_t offset, length; } log = { .length = 4 };
+	struct packed { uint8_t uuid[16]; uint32_t flags; uint16_t offset;
+			uint8_t version, reserved[9], data[1]; } set = { .version = 1 };
+	uint64_t lines[2] = { 64, UINT64_MAX / 64 };
+	uint8_t scan[17] = { 0 };
+	uint32_t second, size;
+	bool good = true;
+
+	command(0x0400, NULL, 0);
+	size = out[3];
+	memcpy(log.uuid, cel, 16);
+	log.length = 8;
+	command(GET_LOG, &log, sizeof(log));
+	second = out[0] >> 32;
+	log.offset = log.length = 4;
+	tap_ok(command(GET_LOG, &log, sizeof(log)) == OK && (uint32_t)out[0] == second,
+	       "a log is read from an offset in bytes");
+	log.offset = size;
+	good &= command(GET_LOG, &log, sizeof(log)) == INVALID_INPUT;
+	log.offset = 200000;
+	good &= command(GET_LOG, &log, sizeof(log)) == INVALID_INPUT;
+	log.offset = UINT32_MAX;
+	good &= command(GET_LOG, &log, sizeof(log)) == INVALID_INPUT;
+	tap_ok(good, "and not beyond its end");
+
+	/* Many parts of a transfer, all for the same byte */
+	memcpy(set.uuid, scrub, 16);
+	set.flags = 1;
+	good = command(SET_FEATURE, &set, sizeof(set)) == OK;
+	set.flags = 2;
+	for (unsigned int i = 0; i < 3000; i++)
+		good &= command(SET_FEATURE, &set, sizeof(set)) == OK;
+	set.flags = 4;
+	tap_ok(good && command(SET_FEATURE, &set, sizeof(set)) == OK &&
+	       command(CAPABILITIES, NULL, 0) == OK && out[0] == caps.logical,
+	       "a transfer of a Feature with many parts is given up");
+
+	tap_ok(command(POISON_LIST, lines, 16) == INVALID_PA && command(0x4303, lines, 16) == INVALID_PA,
+	       "a range that wraps around is none");
+	memcpy(scan, lines, 16);
+	tap_ok(command(SCAN_MEDIA, scan, 17) == INVALID_PA, "nor one to scan");
+}
+
+/* Interleave ways that there are none of, in each decoder before the one that decodes */
+static void test_ways(void)
+{
+	volatile uint8_t *decoder = hdm + 0x10;
+
+	for (unsigned int ways = 0; ways < 16; ways++) {
+		commit(false);
+		write32(decoder, 0);
+		write32(decoder + 4, 0x40);
+		write32(decoder + 8, 1U << 28);
+		write32(decoder + 12, 0);
+		write32(decoder + 0x10, 1 << 9 | ways << 4);
+		(void)*(volatile uint64_t *)mem;
+		*(volatile uint64_t *)mem = ways;
+		/* And in the one that does */
+		write32(decoder + 0x10, 0);
+		write32(decoder, window);
+		write32(decoder + 4, window >> 32);
+		write32(decoder + 0x10, 1 << 9 | ways << 4 | 15);
+		(void)*(volatile uint64_t *)mem;
+		*(volatile uint64_t *)(mem + 255 * MIB) = ways;
+	}
+	tap_ok(commit(true) && command(CAPABILITIES, NULL, 0) == OK,
+	       "interleave ways that there are none of lead nowhere");
+	/* Skips of so much that the sum wraps around */
+	commit(false);
+	write32(decoder, window);
+	write32(decoder + 4, window >> 32);
+	write32(decoder + 8, caps.logical);
+	write32(decoder + 0x14, 0xf0000000);
+	write32(decoder + 0x18, 0xffffffff);
+	write32(decoder + 0x10, 1 << 9);
+	tap_ok(state("mapped") == 0, "nor do addresses beyond the capacity");
+	(void)*(volatile uint64_t *)mem;
+	*(volatile uint64_t *)mem = 1;
+	commit(true);
+	empty();
+}
+
+/* A response that nobody reads, and another */
+static void test_doe(void)
+{
+	int fd = open(in_pci("config"), O_RDWR);
+	const unsigned int doe = 0x190;
+	const uint32_t request[3] = { 1, 3, 0 }, go = 1U << 31, abort = 1;
+	uint32_t word = 0;
+	bool good = fd >= 0;
+
+	good = good && pwrite(fd, &abort, 4, doe + 8) == 4;
+	for (int i = 0; i < 3; i++)
+		good = good && pwrite(fd, &request[i], 4, doe + 0x10) == 4;
+	for (int i = 0; i < 5000; i++)
+		good = good && pwrite(fd, &go, 4, doe + 8) == 4;
+	for (int i = 0; i < 3; i++) {
+		good = good && pread(fd, &word, 4, doe + 0xc) == 4 && word >> 31;
+		good = good && pread(fd, &word, 4, doe + 0x14) == 4 && (i || word == 1);
+		good = good && pwrite(fd, &word, 4, doe + 0x14) == 4;
+	}
+	good = good && pread(fd, &word, 4, doe + 0xc) == 4 && !(word >> 31);
+	tap_ok(good, "a response of the config space's mailbox gives way to the next");
+	if (fd >= 0) {
+		pwrite(fd, &abort, 4, doe + 8);
+		close(fd);
+	}
+}
+
+static uint64_t fuzz_state;
+
+static uint64_t fuzz_random(void)
+{
+	fuzz_state ^= fuzz_state << 13;
+	fuzz_state ^= fuzz_state >> 7;
+	fuzz_state ^= fuzz_state << 17;
+	return fuzz_state;
+}
+
+/* Numbers at which something may end, more often than others */
+static uint64_t fuzz_number(void)
+{
+	uint64_t at[] = { 0, 1, 63, 64, 127, 255, 256, 2048, PAGE, 0xffff, 0x10000, UINT32_MAX,
+			  caps.logical, caps.physical, UINT64_MAX, 1UL << 63, fuzz_random() };
+	uint64_t r = fuzz_random();
+	uint64_t v = at[r % (sizeof(at) / sizeof(*at))];
+
+	switch (r >> 32 & 7) {
+	case 0: return v - 1;
+	case 1: return v + 1;
+	case 2: return -v;
+	case 3: return v << 16 | (r >> 48);
+	default: return v;
+	}
+}
+
+static void fuzz_command(void)
+{
+	static const uint16_t known[] = {
+		0x0001, 0x0002, GET_EVENTS, CLEAR_EVENTS, GET_POLICY, SET_POLICY, 0x0200, 0x0201, 0x0202,
+		0x0300, 0x0301, 0x0400, GET_LOG, GET_FEATURES, GET_FEATURE, SET_FEATURE, 0x4000, 0x4100,
+		0x4102, 0x4103, 0x4500, POISON_LIST, POISON_INJECT, POISON_CLEAR, 0x4303, SCAN_MEDIA,
+		0x4305, MEDIA, 0x4800, 0x4801, 0x4802, 0x4803, 0x5300, CAPABILITIES, CAPACITY, GET_MARKS,
+		SET_MARKS, HOT_PAGES,
+	};
+	static const uint32_t lengths[] = { 0, 1, 2, 6, 8, 16, 17, 21, 24, 32, 33, 40, 72, 128, 200, 2048 };
+	uint64_t r = fuzz_random();
+	uint16_t opcode = known[r % (sizeof(known) / sizeof(*known))];
+	uint32_t len = lengths[(r >> 8) % (sizeof(lengths) / sizeof(*lengths))];
+	uint64_t in[256];
+
+	/* The length that its structure has most often; more than this costs time only */
+	if ((r >> 16) % 64)
+		len %= 256;
+	for (unsigned int i = 0; i < (len + 7) / 8; i++)
+		in[i] = fuzz_number();
+	/* UUIDs that mean something, and the class of Media Operations that does */
+	if ((r >> 24) % 4 && opcode != MEDIA && len >= 16) {
+		static const uint8_t uuid[4][16] = {
+			{ 0x0d, 0xa9, 0xc0, 0xb5, 0xbf, 0x41, 0x4b, 0x78, 0x8f, 0x79, 0x96, 0xb1, 0x62, 0x3b, 0x3f, 0x17 },
+			{ 0x96, 0xda, 0xd7, 0xd6, 0xfd, 0xe8, 0x48, 0x2b, 0xa7, 0x33, 0x75, 0x77, 0x4e, 0x06, 0xdb, 0x8a },
+			{ 0xe5, 0xb1, 0x3f, 0x22, 0x23, 0x28, 0x4a, 0x14, 0xb8, 0xba, 0xb9, 0x69, 0x1e, 0x89, 0x33, 0x86 },
+			{ 0xbe, 0x07, 0xbe, 0x5e, 0xc5, 0x37, 0x4b, 0x02, 0xa7, 0x08, 0x89, 0xca, 0xb8, 0x0b, 0x33, 0xf2 },
+		};
+
+		if (opcode == GET_LOG || opcode == GET_FEATURE || opcode == SET_FEATURE)
+			memcpy(in, uuid[(r >> 26) % 4], 16);
+	} else if (opcode == MEDIA && len >= 8) {
+		in[0] = (r >> 26) % 3 * 0x101 | (fuzz_random() % 4 ? (len - 8) / 16 : fuzz_number()) << 32;
+	}
+	if (wait_doorbell(5000) == TIMED_OUT)
+		return;
+	ring(opcode, in, len);
+	if (!((r >> 40) % 16)) {
+		/* A length that the register has room for, with whatever is in the payload */
+		wait_doorbell(5000);
+		write64(mbox + 8, opcode | (fuzz_number() & 0xfffffffff) << 16);
+		write32(mbox + 4, 1);
+	}
+}
+
+/* Registers of the decoders, and accesses to what they decode, and of odd widths */
+static void fuzz_registers(void)
+{
+	uint64_t r = fuzz_random();
+	volatile uint8_t *mailbox = mbox + r % 40;
+
+	switch (r >> 8 & 3) {
+	case 0:
+		for (unsigned int reg = 0; reg < 0x28; reg += 4)
+			write32(hdm + 0x10 + 0x20 * (r >> 16 & 3) + reg,
+				fuzz_random() & 1 ? fuzz_number() : (uint32_t)window);
+		break;
+	case 1:
+		write32(hdm + 4 * (r >> 16 & 63), fuzz_number());
+		break;
+	case 2:
+		/* Not the doorbell: it may be set while a command is under way */
+		if ((r % 40 & ~3UL) != 4)
+			*mailbox = r >> 16;
+		break;
+	case 3:
+		(void)*(volatile uint32_t *)(mem + (r >> 16) % caps.logical / 4 * 4);
+		*(volatile uint32_t *)(mem + (r >> 20) % caps.logical / 4 * 4) = r;
+		break;
+	}
+}
+
+static void test_fuzz(void)
+{
+	const char *t = getenv("T");
+	uint64_t ms = 3000 * (t ? atof(t) : 1);
+	uint64_t seed = now_ms() * 2654435761UL | 1, end = now_ms() + ms;
+	unsigned int n = 0;
+
+	fuzz_state = seed;
+	tap_note("seed %lu", seed);
+	while (now_ms() < end) {
+		for (int i = 0; i < 64; i++, n++) {
+			fuzz_command();
+			if (!(i & 3))
+				fuzz_registers();
+		}
+	}
+	tap_ok(wait_doorbell(5000) != TIMED_OUT && state("logical") == (int64_t)caps.logical,
+	       "%u commands at random: the emulator lives", n);
+	if (!put(in_pci("reset"), "1")) {
+		put(in_pci("enable"), "1");
+		tap_ok(command(CAPABILITIES, NULL, 0) == OK && out[0] == caps.logical && commit(true),
+		       "and after a reset the device is as new");
+	}
+	command(CAPABILITIES, NULL, 0);
+	memcpy(&caps, out, sizeof(caps));
+	empty();
+	clear_events();
+}
+
+static void test_sanitize(void)
+{
+	uint64_t dpa = 6 * MIB, start = now_ms();
+	int64_t mapped = state("mapped");
+
+	memset(mem, 0x55, 16 * PAGE);
+	fill_random(mem + 16 * PAGE, 16 * PAGE);
+	command(POISON_INJECT, &dpa, 8);
+	tap_ok(command(SANITIZE, NULL, 0) == BACKGROUND, "Sanitize starts");
+	tap_ok(!state("mapped"), "nothing is mapped while the media is disabled");
+	*(volatile uint64_t *)mem = 1;
+	tap_ok(*(volatile uint64_t *)(mem + 8) != 0x5555555555555555, "nor can be read");
+	tap_ok((background_ended(20000) & 0xffff) == SANITIZE && now_ms() - start > 2000, "it ends");
+	tap_ok(state("mapped") == mapped, "what was mapped is again");
+	tap_ok(!mem[0] && !mem[16 * PAGE] && !reads_poison(dpa), "the content is zero, and not poisoned");
+	tap_ok(!state("poisoned") && !state("held") && !state("unsettled") &&
+	       capacity().free == caps.physical, "it holds no cells");
+}
+
 /* --- tests: the device's own log of stores -------------------------------- */
 
 static void test_marks(void)
@@ -1319,7 +1647,7 @@ static bool all_zero(void)
 /* Something of everything that must not outlive a reset */
 static void litter(void)
 {
-	uint64_t dpa = 8 * MIB;
+	uint64_t dpa = 8 * MIB, scan[3] = { 0 };
 	struct marks m = { caps.physical, 64 };
 
 	for (uint64_t i = 0; i < caps.logical; i += 64 * PAGE)
@@ -1329,6 +1657,9 @@ static void litter(void)
 	command(SET_MARKS, &m, 16);
 	cram_qmp("set-hot", "\"pages\": [{\"dpa\": 4096, \"reads\": 5}]");
 	event_comes(LOG_WARN, BELOW_LOW, NULL);
+	/* Takes two seconds, of which there will be none */
+	scan[1] = caps.logical / LINE;
+	command(SCAN_MEDIA, scan, 17);
 }
 
 static bool clean(void)
@@ -1508,6 +1839,12 @@ int main(int argc, char **argv)
 	test_poison();
 	test_full();
 	test_decoder();
+	test_poison_list();
+	test_offsets();
+	test_ways();
+	test_doe();
+	test_sanitize();
+	test_fuzz();
 	test_reset();
 	test_unplug();
 	return tap_end();

@@ -716,20 +716,23 @@ static void cram_hdm_changed(CXLType3Dev *ct3d)
     CXLCramDev *s = CXL_CRAM(ct3d);
     int hdm_inc = R_CXL_HDM_DECODER1_BASE_LO - R_CXL_HDM_DECODER0_BASE_LO;
     uint32_t *regs = ct3d->cxl_cstate.crb.cache_mem_registers;
-    uint64_t dpa = 0;
+    uint64_t capacity = s->nr_pages * CRAM_PAGE, dpa = 0;
 
     if (!s->online) {
         return;
     }
     memory_region_transaction_begin();
     cram_unmap(s);
-    for (int i = 0; i < CXL_HDM_DECODER_COUNT; i++) {
+    /* Without media every access has to trap, to be told so */
+    for (int i = 0; i < CXL_HDM_DECODER_COUNT &&
+                    !cxl_dev_media_disabled(&ct3d->cxl_dstate); i++) {
         uint64_t base = cram_decoder_reg64(s, R_CXL_HDM_DECODER0_BASE_LO,
                                            R_CXL_HDM_DECODER0_BASE_HI, i);
         uint64_t size = cram_decoder_reg64(s, R_CXL_HDM_DECODER0_SIZE_LO,
                                            R_CXL_HDM_DECODER0_SIZE_HI, i);
         uint32_t ctrl = ldl_le_p(regs + R_CXL_HDM_DECODER0_CTRL + i * hdm_inc);
         CXLFixedWindow *fw;
+        uint64_t skip;
 
         if (s->exact || !size ||
             !FIELD_EX32(ctrl, CXL_HDM_DECODER0_CTRL, COMMITTED) ||
@@ -737,10 +740,15 @@ static void cram_hdm_changed(CXLType3Dev *ct3d)
             cram_poisoned_pages(s, false) > CRAM_MAX_TRAPS) {
             break;
         }
-        dpa += cram_decoder_reg64(s, R_CXL_HDM_DECODER0_DPA_SKIP_LO,
+        skip = cram_decoder_reg64(s, R_CXL_HDM_DECODER0_DPA_SKIP_LO,
                                   R_CXL_HDM_DECODER0_DPA_SKIP_HI, i);
+        /* What lies beyond the capacity is nobody's: it goes on trapping */
+        if (skip > capacity - dpa || size > capacity - dpa - skip) {
+            break;
+        }
+        dpa += skip;
         fw = cxl_direct_window(PCI_DEVICE(s), base, size);
-        if (fw && dpa + size <= s->nr_pages * CRAM_PAGE) {
+        if (fw) {
             s->map[i].window = &fw->mr;
             s->map[i].offset = base - fw->base;
             s->map[i].dpa = dpa;
@@ -793,6 +801,26 @@ static void cram_poison_changed(CXLType3Dev *ct3d, uint64_t dpa, uint64_t len,
     }
 }
 
+/* What the list has no room for is missing there, and it says that it overflowed */
+static void cram_poison_list_insert(CXLType3Dev *ct3d, uint64_t dpa,
+                                    uint64_t len, uint8_t type)
+{
+    CXLPoison *p;
+
+    if (ct3d->poison_list_cnt >= CXL_POISON_LIST_LIMIT) {
+        if (!ct3d->poison_list_overflowed) {
+            cxl_set_poison_list_overflowed(ct3d);
+        }
+        return;
+    }
+    p = g_new0(CXLPoison, 1);
+    p->start = dpa;
+    p->length = len;
+    p->type = type;
+    QLIST_INSERT_HEAD(&ct3d->poison_list, p, node);
+    ct3d->poison_list_cnt++;
+}
+
 static void cram_poison_list_add(CXLType3Dev *ct3d, uint64_t dpa, uint64_t len)
 {
     CXLPoison *p;
@@ -805,18 +833,7 @@ static void cram_poison_list_add(CXLType3Dev *ct3d, uint64_t dpa, uint64_t len)
             return;
         }
     }
-    if (ct3d->poison_list_cnt >= CXL_POISON_LIST_LIMIT) {
-        if (!ct3d->poison_list_overflowed) {
-            cxl_set_poison_list_overflowed(ct3d);
-        }
-        return;
-    }
-    p = g_new0(CXLPoison, 1);
-    p->start = dpa;
-    p->length = len;
-    p->type = CXL_POISON_TYPE_INTERNAL;
-    QLIST_INSERT_HEAD(&ct3d->poison_list, p, node);
-    ct3d->poison_list_cnt++;
+    cram_poison_list_insert(ct3d, dpa, len, CXL_POISON_TYPE_INTERNAL);
 }
 
 static void cram_poison_list_remove(CXLType3Dev *ct3d, uint64_t dpa,
@@ -832,14 +849,8 @@ static void cram_poison_list_remove(CXLType3Dev *ct3d, uint64_t dpa,
             continue;
         }
         if (p->start < dpa && p_end > end) {
-            CXLPoison *tail = g_new0(CXLPoison, 1);
-
-            tail->start = end;
-            tail->length = p_end - end;
-            tail->type = p->type;
-            QLIST_INSERT_HEAD(&ct3d->poison_list, tail, node);
-            ct3d->poison_list_cnt++;
             p->length = dpa - p->start;
+            cram_poison_list_insert(ct3d, end, p_end - end, p->type);
         } else if (p->start < dpa) {
             p->length = dpa - p->start;
         } else if (p_end > end) {
@@ -1607,9 +1618,32 @@ static void cram_poison_reset(CXLCramDev *s)
     ct3d->poison_list_cnt = 0;
     cxl_clear_poison_list_overflowed(ct3d);
     ct3d->scan_media_hasrun = false;
+    ct3d->poison_query.told = 0;
     bitmap_zero(s->poison, s->nr_pages * CRAM_LINES);
     s->nr_poisoned = 0;
     g_hash_table_remove_all(s->filled);
+}
+
+/*
+ * Sanitize has zeroed the content, past dirty logging. Nothing could be stored
+ * meanwhile: media was disabled, and nothing was mapped.
+ */
+static void cram_sanitized(CXLType3Dev *ct3d)
+{
+    CXLCramDev *s = CXL_CRAM(ct3d);
+
+    WITH_QEMU_LOCK_GUARD(&s->lock) {
+        memory_region_reset_dirty(s->ram, 0, s->nr_pages * CRAM_PAGE,
+                                  DIRTY_MEMORY_VGA);
+        s->redirtied = true;
+        memset(s->cells, 0, s->nr_pages * sizeof(*s->cells));
+        memset(s->reads, 0, s->nr_pages * sizeof(*s->reads));
+        bitmap_zero(s->pending, s->nr_pages);
+        s->nr_pending = 0;
+        s->held = 0;
+    }
+    cram_poison_reset(s);
+    cram_check(s);
 }
 
 /*
@@ -1856,6 +1890,7 @@ static void cram_class_init(ObjectClass *oc, void *data)
     cvc->mem_write = cram_write;
     cvc->set_cacheline = cram_set_cacheline;
     cvc->defer_command = cram_defer;
+    cvc->sanitized = cram_sanitized;
     cvc->poison_changed = cram_poison_changed;
     cvc->marker_feature = &cram_feature_uuid;
     cvc->marker_feature_version = CRAM_VERSION;
