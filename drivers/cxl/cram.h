@@ -22,6 +22,7 @@
 struct cxl_endpoint_decoder;
 struct cxl_memdev;
 struct cxl_region;
+struct resource;
 
 /* ---------------------------------------------------------- the protocol -- */
 
@@ -220,6 +221,8 @@ extern const struct device_type cxl_cram_region_type;
 int devm_cxl_add_ram_region(struct cxl_region *cxlr);
 int cxl_cram_close_region(struct cxl_region *cxlr);
 void cxl_cram_retire_region(struct cxl_region *cxlr);
+int cxl_cram_warn_mapped(struct cxl_region *cxlr);
+void cxl_cram_warn_unclaimed(const struct resource *res);
 void cxl_cram_release_region(struct cxl_endpoint_decoder *cxled);
 #define CXL_CRAM_REGION_TYPE() (&cxl_cram_region_type)
 #else
@@ -229,6 +232,15 @@ static inline int cxl_cram_close_region(struct cxl_region *cxlr)
 }
 
 static inline void cxl_cram_retire_region(struct cxl_region *cxlr)
+{
+}
+
+static inline int cxl_cram_warn_mapped(struct cxl_region *cxlr)
+{
+	return 0;
+}
+
+static inline void cxl_cram_warn_unclaimed(const struct resource *res)
 {
 }
 

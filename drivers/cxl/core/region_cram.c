@@ -127,38 +127,123 @@ EXPORT_SYMBOL_NS_GPL(cxl_cram_region_decoded, "CXL");
 /* ----------------------------------------------------------- recognition -- */
 
 /*
- * Does the device compress? 0 when it does not, 1 when the driver can deal with
- * it, an errno when it does and nobody should use it.
+ * The device says that it has Features, but which was not to be found out when its
+ * driver was bound: it was busy, or gave no answer, or there was no memory for it.
  */
-static int cxl_memdev_is_cram(struct cxl_region *cxlr, struct cxl_memdev *cxlmd)
+static bool cxl_cram_features_unknown(struct cxl_memdev_state *mds)
 {
-	struct cxl_memdev_state *mds = to_cxl_memdev_state(cxlmd->cxlds);
+	return mds->cxlds.cxl_mbox.feat_cap >= CXL_FEATURES_RO &&
+	       !to_cxlfs(&mds->cxlds);
+}
+
+/* Opcodes of vendors mean nothing by themselves, but here one is enough */
+static bool cxl_cram_has_vendor_cmd(struct cxl_memdev_state *mds)
+{
+	DECLARE_BITMAP(vendor, CXL_CRAM_ENABLED_MAX);
+
+	bitmap_copy(vendor, mds->cram.enabled_cmds, CXL_CRAM_ENABLED_MAX);
+	__clear_bit(CXL_CRAM_ENABLED_MEDIA_OPERATIONS, vendor);
+	return !bitmap_empty(vendor, CXL_CRAM_ENABLED_MAX);
+}
+
+/*
+ * Does the device compress? 0 when it does not, 1 when the driver can deal with
+ * it, an errno, and @why, when it does, or might, and nobody should use it.
+ */
+static int cxl_memdev_recognise(struct cxl_memdev_state *mds, const char **why)
+{
 	static const uuid_t uuid = CXL_CRAM_FEAT_UUID;
 	struct cxl_feat_entry *feat;
-	unsigned long missing;
 
-	if (!mds)
-		return 0;
-	feat = cxl_feature_info(to_cxlfs(cxlmd->cxlds), &uuid);
+	if (cxl_cram_features_unknown(mds) && cxl_cram_has_vendor_cmd(mds)) {
+		*why = "perhaps compressed memory: its Features could not be read, bind the device to cxl_pci again";
+		return -EIO;
+	}
+
+	feat = cxl_feature_info(to_cxlfs(&mds->cxlds), &uuid);
 	if (IS_ERR(feat))
 		return 0;
 
 	if (!feat->get_feat_ver) {
-		dev_err(&cxlr->dev, "%s: compressed memory of version 0\n",
-			dev_name(&cxlmd->dev));
+		*why = "compressed memory of version 0";
 		return -ENXIO;
 	}
-
-	missing = find_first_zero_bit(mds->cram.enabled_cmds,
-				      CXL_CRAM_ENABLED_MANDATORY);
-	if (missing != CXL_CRAM_ENABLED_MANDATORY) {
-		dev_err(&cxlr->dev,
-			"%s: compressed memory without mandatory commands (%*pb)\n",
-			dev_name(&cxlmd->dev), CXL_CRAM_ENABLED_MAX,
-			mds->cram.enabled_cmds);
+	if (!bitmap_full(mds->cram.enabled_cmds, CXL_CRAM_ENABLED_MANDATORY)) {
+		*why = "compressed memory without mandatory commands";
 		return -ENXIO;
 	}
 	return 1;
+}
+
+static int cxl_memdev_is_cram(struct cxl_region *cxlr, struct cxl_memdev *cxlmd)
+{
+	struct cxl_memdev_state *mds = to_cxl_memdev_state(cxlmd->cxlds);
+	const char *why;
+	int rc;
+
+	if (!mds)
+		return 0;
+	rc = cxl_memdev_recognise(mds, &why);
+	if (rc < 0)
+		dev_err(&cxlr->dev, "%s: %s (%*pb)\n", dev_name(&cxlmd->dev), why,
+			CXL_CRAM_ENABLED_MAX, mds->cram.enabled_cmds);
+	return rc;
+}
+
+/**
+ * cxl_cram_warn_mapped() - A region that is System RAM already stays that
+ * @cxlr: the region, being probed
+ *
+ * Firmware has given the memory to the kernel, which had it before it could know
+ * what it is. Nobody can take it back now, but somebody should know.
+ *
+ * Return: 0, for the probe that ends here.
+ */
+int cxl_cram_warn_mapped(struct cxl_region *cxlr)
+{
+	struct cxl_region_params *p = &cxlr->params;
+
+	guard(rwsem_read)(&cxl_rwsem.region);
+	for (int i = 0; i < p->nr_targets; i++) {
+		if (cxl_memdev_is_cram(cxlr, cxled_to_memdev(p->targets[i]))) {
+			dev_err(&cxlr->dev,
+				"compressed memory is in use as ordinary memory, by firmware: data is lost when its cells are used up\n");
+			break;
+		}
+	}
+	return 0;
+}
+
+static int cxl_cram_find(struct device *dev, const void *data)
+{
+	struct cxl_dev_state *cxlds;
+	struct cxl_memdev_state *mds;
+	const char *why;
+
+	if (!is_cxl_memdev(dev))
+		return 0;
+	/* It stays for as long as the driver of the device does */
+	guard(rwsem_read)(&cxl_memdev_rwsem);
+	cxlds = to_cxl_memdev(dev)->cxlds;
+	mds = cxlds ? to_cxl_memdev_state(cxlds) : NULL;
+	return mds && cxl_memdev_recognise(mds, &why);
+}
+
+/**
+ * cxl_cram_warn_unclaimed() - Memory that no region has becomes ordinary
+ * @res: memory in a CXL window that firmware has reserved for a driver to be found
+ *
+ * Whose memory it is only a region could tell. So this warns wherever there is a
+ * device that compresses.
+ */
+void cxl_cram_warn_unclaimed(const struct resource *res)
+{
+	struct device *dev __free(put_device) =
+		bus_find_device(&cxl_bus_type, NULL, NULL, cxl_cram_find);
+
+	if (dev)
+		dev_err(dev, "compresses, and %pr, which may be its memory, is in no region: data is lost if that is used as ordinary memory\n",
+			res);
 }
 
 /* For the whole region, with the same answers */

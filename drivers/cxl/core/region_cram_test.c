@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests for the translation of regions of compressed memory. The oracle
+ * KUnit tests for regions of compressed memory. Of the translation, the oracle
  * is the decode of the CXL specification, one block at a time, as the core
- * calculates it for poison.
+ * calculates it for poison. Then, which devices are recognised.
  */
 #include <kunit/test.h>
 #include <linux/sizes.h>
@@ -201,4 +201,109 @@ static struct kunit_suite cxl_cram_region_suite = {
 	.test_cases = cxl_cram_region_cases,
 };
 
-kunit_test_suite(cxl_cram_region_suite);
+/* A device as it is after its driver was bound */
+struct test_device {
+	struct cxl_memdev_state mds;
+	struct cxl_features_state cxlfs;
+};
+
+static struct test_device *test_device(struct kunit *test)
+{
+	static const uuid_t uuid = CXL_CRAM_FEAT_UUID;
+	struct test_device *d = kunit_kzalloc(test, sizeof(*d), GFP_KERNEL);
+
+	struct cxl_feat_entries *entries;
+
+	KUNIT_ASSERT_NOT_NULL(test, d);
+	entries = kunit_kzalloc(test, struct_size(entries, ent, 2), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, entries);
+	entries->num_features = 2;
+	entries->ent[1].uuid = uuid;
+	entries->ent[1].get_feat_ver = 1;
+	d->cxlfs.entries = entries;
+	d->mds.cxlds.cxlfs = &d->cxlfs;
+	d->mds.cxlds.cxl_mbox.feat_cap = CXL_FEATURES_RO;
+	bitmap_fill(d->mds.cram.enabled_cmds, CXL_CRAM_ENABLED_MANDATORY);
+	return d;
+}
+
+static int test_recognise(struct test_device *d)
+{
+	const char *why = NULL;
+	int rc = cxl_memdev_recognise(&d->mds, &why);
+
+	/* An error says what it is about, and nothing else does */
+	return (rc < 0) == !!why ? rc : -EINVAL;
+}
+
+static void test_compresses(struct kunit *test)
+{
+	struct test_device *d = test_device(test);
+
+	KUNIT_EXPECT_EQ(test, test_recognise(d), 1);
+	/* A later version only adds */
+	d->cxlfs.entries->ent[1].get_feat_ver = 255;
+	KUNIT_EXPECT_EQ(test, test_recognise(d), 1);
+	d->cxlfs.entries->ent[1].get_feat_ver = 0;
+	KUNIT_EXPECT_EQ(test, test_recognise(d), -ENXIO);
+
+	for (int i = 0; i < CXL_CRAM_ENABLED_MANDATORY; i++) {
+		d = test_device(test);
+		clear_bit(i, d->mds.cram.enabled_cmds);
+		KUNIT_EXPECT_EQ(test, test_recognise(d), -ENXIO);
+	}
+}
+
+static void test_ordinary(struct kunit *test)
+{
+	struct test_device *d = test_device(test);
+
+	/* Commands with these opcodes, and another meaning: the Feature is not there */
+	d->cxlfs.entries->num_features = 1;
+	KUNIT_EXPECT_EQ(test, test_recognise(d), 0);
+	d->cxlfs.entries->num_features = 0;
+	KUNIT_EXPECT_EQ(test, test_recognise(d), 0);
+
+	/* No Features at all */
+	d->mds.cxlds.cxlfs = NULL;
+	d->mds.cxlds.cxl_mbox.feat_cap = CXL_FEATURES_NONE;
+	KUNIT_EXPECT_EQ(test, test_recognise(d), 0);
+
+	/* Features that could not be read, of a device without vendor commands */
+	d->mds.cxlds.cxl_mbox.feat_cap = CXL_FEATURES_RW;
+	bitmap_zero(d->mds.cram.enabled_cmds, CXL_CRAM_ENABLED_MAX);
+	KUNIT_EXPECT_EQ(test, test_recognise(d), 0);
+	set_bit(CXL_CRAM_ENABLED_MEDIA_OPERATIONS, d->mds.cram.enabled_cmds);
+	KUNIT_EXPECT_EQ(test, test_recognise(d), 0);
+}
+
+/* What cannot be known is not ordinary */
+static void test_unknown(struct kunit *test)
+{
+	for (int i = 0; i < CXL_CRAM_ENABLED_MAX; i++) {
+		struct test_device *d = test_device(test);
+
+		if (i == CXL_CRAM_ENABLED_MEDIA_OPERATIONS)
+			continue;
+		d->mds.cxlds.cxlfs = NULL;
+		bitmap_zero(d->mds.cram.enabled_cmds, CXL_CRAM_ENABLED_MAX);
+		set_bit(i, d->mds.cram.enabled_cmds);
+		KUNIT_EXPECT_EQ(test, test_recognise(d), -EIO);
+		d->mds.cxlds.cxl_mbox.feat_cap = CXL_FEATURES_RW;
+		KUNIT_EXPECT_EQ(test, test_recognise(d), -EIO);
+	}
+}
+
+static struct kunit_case cxl_cram_recognise_cases[] = {
+	KUNIT_CASE(test_compresses),
+	KUNIT_CASE(test_ordinary),
+	KUNIT_CASE(test_unknown),
+	{}
+};
+
+static struct kunit_suite cxl_cram_recognise_suite = {
+	.name = "cxl_cram_recognise",
+	.test_cases = cxl_cram_recognise_cases,
+};
+
+kunit_test_suites(&cxl_cram_region_suite, &cxl_cram_recognise_suite);
