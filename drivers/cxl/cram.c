@@ -35,6 +35,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include "cxlmem.h"
 #include "cxl.h"
@@ -57,6 +58,20 @@
 
 /* The mailbox is given up after this time (CXL_MAILBOX_TIMEOUT_MS in pci.c) */
 #define CXL_CRAM_PATIENCE_MS	2000
+
+/*
+ * A reading is asked for a third of a lease after the last, and may have to wait for a
+ * command that is under way: with half of a lease for the answer there is time left.
+ * Devices are asked at the same time. Also well below what the mailbox waits for
+ * (CXL_MAILBOX_TIMEOUT_MS in pci.c), which goes for every command.
+ */
+#define CXL_CRAM_MAX_ANSWER_MS	(CRAM_LEASE_MS_DEFAULT / 2)
+
+/*
+ * What one command may zero at once. It takes time by its size, and nobody knows how
+ * much, but for the mailbox it is two seconds at most.
+ */
+#define CXL_CRAM_ZERO_BYTES	SZ_256M
 
 /*
  * Loads of a page since it was reported last, which is a second ago if it is hot,
@@ -97,6 +112,9 @@ static_assert(sizeof(struct cxl_cram_event) == CXL_EVENT_RECORD_DATA_LENGTH);
  * @hot_pause: not to be asked for it before this time, in jiffies
  * @background: it has answered that it goes on with a command after the answer:
  *	nobody can know when it is through, so nothing that it says is of use
+ * @ask: Get Capacity, by cxl_cram_ask()
+ * @answer: to that
+ * @answer_rc: 0, or an errno, and @answer is not valid
  */
 struct cxl_cram_dev {
 	struct cxl_cram *cx;
@@ -113,6 +131,9 @@ struct cxl_cram_dev {
 	unsigned int max_hot;
 	unsigned long hot_pause;
 	bool background;
+	struct work_struct ask;
+	struct cxl_cram_capacity answer;
+	int answer_rc;
 };
 
 /**
@@ -122,6 +143,8 @@ struct cxl_cram_dev {
  * @nid: the node
  * @memory: of the node, whole memory blocks
  * @cells_per_page: the worst of all devices
+ * @max_ranges: the least of all devices
+ * @wq: for @ask of all devices but one; %NULL where there are no others
  * @content_lost: a device was reset, and the engine does not know yet
  * @unreachable: and its decoder with it; nothing to be done until it is
  *	programmed again, for which the driver has to be unbound
@@ -136,6 +159,8 @@ struct cxl_cram {
 	int nid;
 	struct range memory;
 	u32 cells_per_page;
+	unsigned int max_ranges;
+	struct workqueue_struct *wq;
 	bool content_lost;
 	bool unreachable;
 	struct cxl_cram_dev devs[];
@@ -278,17 +303,32 @@ static int cxl_cram_zero(struct cxl_cram_dev *d, const struct range *dpa)
 
 /* ------------------------------------------------------- for the engine -- */
 
+static void cxl_cram_ask(struct work_struct *work)
+{
+	struct cxl_cram_dev *d = container_of(work, struct cxl_cram_dev, ask);
+
+	d->answer_rc = cxl_cram_get_capacity(d, &d->answer);
+}
+
+/* All at the same time: one after the other would take as long as all together */
+static void cxl_cram_ask_all(struct cxl_cram *cx)
+{
+	for (int i = 1; i < cx->region->ways; i++)
+		queue_work(cx->wq, &cx->devs[i].ask);
+	cxl_cram_ask(&cx->devs[0].ask);
+	for (int i = 1; i < cx->region->ways; i++)
+		flush_work(&cx->devs[i].ask);
+}
+
 /* Says in @r what this device has */
 static int cxl_cram_read_dev(struct cxl_cram_dev *d, struct cram_reading *r)
 {
+	const struct cxl_cram_capacity cap = d->answer;
 	struct cxl_cram *cx = d->cx;
-	struct cxl_cram_capacity cap;
 	u64 free;
-	int rc;
 
-	rc = cxl_cram_get_capacity(d, &cap);
-	if (rc)
-		return rc;
+	if (d->answer_rc)
+		return d->answer_rc;
 
 	free = le64_to_cpu(cap.physical_free);
 	if (free > d->physical || le64_to_cpu(cap.low_water_free) > d->physical) {
@@ -343,6 +383,7 @@ static int cxl_cram_read_capacity(struct cram_node *cn, struct cram_reading *r)
 	if (cx->unreachable || !cxl_cram_region_decoded(cx->region))
 		return cxl_cram_read_unreachable(cx, r);
 
+	cxl_cram_ask_all(cx);
 	for_each_cram_dev(d, cx) {
 		struct cram_reading one = {};
 
@@ -607,8 +648,8 @@ static const char *cxl_cram_bad_caps(const struct cxl_cram_caps *caps,
 		return "its logical size is less than what the region maps";
 	if (!le16_to_cpu(caps->max_ranges))
 		return "it cannot zero a range";
-	if (le16_to_cpu(caps->max_answer_ms) > CXL_CRAM_PATIENCE_MS)
-		return "its answers take longer than the mailbox waits";
+	if (le16_to_cpu(caps->max_answer_ms) > CXL_CRAM_MAX_ANSWER_MS)
+		return "its answers take longer than half a lease";
 	return NULL;
 }
 
@@ -651,6 +692,24 @@ static int cxl_cram_get_caps(struct cxl_cram_dev *d, const struct range *dpa)
 
 	d->cx->cells_per_page = max(d->cx->cells_per_page,
 				    le32_to_cpu(caps.cells_per_page));
+	d->cx->max_ranges = min_not_zero(d->cx->max_ranges, d->max_ranges);
+	return 0;
+}
+
+/* All that the region maps, a part at a time */
+static int cxl_cram_zero_all(struct cxl_cram_dev *d, const struct range *dpa)
+{
+	struct range part = { .start = dpa->start };
+	int rc;
+
+	for (; part.start <= dpa->end; part.start = part.end + 1) {
+		part.end = min(part.start + CXL_CRAM_ZERO_BYTES - 1, dpa->end);
+		rc = cxl_cram_zero(d, &part) ?: cxl_cram_zero_flush(d);
+		if (rc)
+			return rc;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+	}
 	return 0;
 }
 
@@ -669,6 +728,7 @@ static int cxl_cram_setup_dev(struct cxl_cram *cx, int pos)
 	d->mds = to_cxl_memdev_state(ep->cxlmd->cxlds);
 	d->listener.id = (uuid_t)CXL_CRAM_EVENT_UUID;
 	d->listener.notify = cxl_cram_notify;
+	INIT_WORK(&d->ask, cxl_cram_ask);
 
 	rc = cxl_cram_own(d);
 	if (rc)
@@ -677,13 +737,31 @@ static int cxl_cram_setup_dev(struct cxl_cram *cx, int pos)
 	if (rc)
 		return rc;
 
-	rc = cxl_cram_zero(d, &ep->dpa) ?: cxl_cram_zero_flush(d);
+	rc = cxl_cram_zero_all(d, &ep->dpa);
 	if (rc)
 		return dev_err_probe(&cx->region->dev, rc,
 				     "%s: cannot zero its memory\n",
 				     dev_name(&d->cxlmd->dev));
 	cxl_cram_set_watermarks(d);
 	return 0;
+}
+
+static void cxl_cram_destroy_wq(void *wq)
+{
+	destroy_workqueue(wq);
+}
+
+/* A reading is needed most when memory is short, and no worker can be made */
+static int cxl_cram_make_wq(struct cxl_cram *cx)
+{
+	struct device *dev = &cx->region->dev;
+
+	if (cx->region->ways == 1)
+		return 0;
+	cx->wq = alloc_workqueue("%s", WQ_UNBOUND | WQ_MEM_RECLAIM, 0, dev_name(dev));
+	if (!cx->wq)
+		return -ENOMEM;
+	return devm_add_action_or_reset(dev, cxl_cram_destroy_wq, cx->wq);
 }
 
 static int cxl_cram_register(struct cxl_cram *cx)
@@ -693,6 +771,7 @@ static int cxl_cram_register(struct cxl_cram *cx)
 		.ops = &cxl_cram_node_ops,
 		.cells_per_page = cx->cells_per_page * (PAGE_SIZE / CXL_CRAM_BLOCK),
 		.ways = cx->region->ways,
+		.trim_ranges = cx->max_ranges,
 		.priv = cx,
 	};
 	int rc;
@@ -726,6 +805,9 @@ static int cxl_cram_probe_region(struct device *dev)
 		return -ENOMEM;
 	cx->region = region;
 	dev_set_drvdata(dev, cx);
+	rc = cxl_cram_make_wq(cx);
+	if (rc)
+		return rc;
 
 	for (int i = 0; i < region->ways; i++) {
 		rc = cxl_cram_setup_dev(cx, i);
@@ -847,3 +929,7 @@ MODULE_ALIAS_CXL(CXL_DEVICE_CRAM_REGION);
 MODULE_DESCRIPTION("CXL: memory devices with inline compression");
 MODULE_LICENSE("GPL");
 MODULE_IMPORT_NS("CXL");
+
+#if IS_ENABLED(CONFIG_CXL_CRAM_KUNIT_TEST)
+#include "cram_test.c"
+#endif

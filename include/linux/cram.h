@@ -14,6 +14,13 @@
 
 struct cram_node;
 
+/*
+ * For how long a reading is believed, in milliseconds, unless the administrator says
+ * otherwise: half a second of silence is survived, see mm/cram/capacity.c. Answers
+ * that may take longer than that are of no use.
+ */
+#define CRAM_LEASE_MS_DEFAULT	1000
+
 /**
  * struct cram_reading - one answer of a device about its capacity
  * @physical: bytes of cells that the device has
@@ -92,6 +99,9 @@ struct cram_node_ops {
  * @cells_per_page: bytes of cells that one page can take at worst, that is, an
  *	incompressible page with the device's metadata for it
  * @ways: devices over which the node is interleaved page by page; 0 for one
+ * @trim_ranges: how many ranges one command of the device takes. The engine trims no
+ *	more at a time, because between two calls it looks whether a reading is due.
+ *	0: as many as it likes
  * @priv: the driver's own, see cram_node_priv()
  */
 struct cram_node_desc {
@@ -99,6 +109,7 @@ struct cram_node_desc {
 	const struct cram_node_ops *ops;
 	u32 cells_per_page;
 	unsigned int ways;
+	unsigned int trim_ranges;
 	void *priv;
 };
 

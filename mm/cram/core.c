@@ -28,9 +28,6 @@
 #define CREATE_TRACE_POINTS
 #include <trace/events/cram.h>
 
-/* Half a second of silence is survived, see the lease in capacity.c */
-#define CRAM_LEASE_MS_DEFAULT	1000
-
 /*
  * Cells that admission leaves alone: what a driver's metadata and rounding may
  * be off by, and what makes the device's own watermarks meaningful. 1/64 of

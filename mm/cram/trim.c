@@ -68,11 +68,12 @@ static unsigned int cram_isolate_freed(struct cram_node *cn, struct zone *zone)
 {
 	unsigned long end = min(cn->trim_cursor + CRAM_TRIM_SCAN, cn->nr_slots);
 	unsigned long i = cn->trim_cursor;
+	unsigned int max = min_not_zero(cn->desc.trim_ranges, CRAM_TRIM_RANGES);
 	unsigned long pages = 0;
 	unsigned int nr = 0;
 
 	spin_lock_irq(&zone->lock);
-	while (i < end && nr < CRAM_TRIM_RANGES && pages < CRAM_TRIM_PAGES) {
+	while (i < end && nr < max && pages < CRAM_TRIM_PAGES) {
 		unsigned long pfn = cn->start_pfn + i;
 		struct page *page;
 		unsigned int order;
