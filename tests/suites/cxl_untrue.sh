@@ -1,0 +1,247 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# A device that does not keep to the interface: what it is taken for, what the
+# driver refuses, event records, and the time that answers take. WAYS=2: the last,
+# with two devices in one region.
+cd "$(dirname "$0")" || exit 1
+. ./lib-cxl.sh
+. ./lib-tap.sh
+. ./lib-cxl-test.sh
+
+: "${WAYS:=1}"
+TRACE=/sys/kernel/tracing
+CXL_PCI=/sys/bus/pci/drivers/cxl_pci
+GET_EVENTS=256 CLEAR_EVENTS=257 FEATURES=1280 MEDIA=17410 CAPS=49152 CAPACITY=49153 SET_MARKS=49155 HOT=49156
+
+# --- what a device is taken for -----------------------------------------------
+
+# The core reads Features when it is bound to the device
+rebind() {
+	echo "$PCI" > "$CXL_PCI"/unbind
+	echo "$PCI" > "$CXL_PCI"/bind
+	cxl_devices 1 && MEMDEV=$(cxl_memdevs)
+}
+region_make() { REGION=$(cxl_region_make 1 4096 "$MEMDEV"); }
+region_drop() { cxl_region_drop "$REGION" "$MEMDEV"; }
+
+unreadable() { # ANSWER: the region of such a device is nobody's
+	cxl_answer cram0 "\"opcode\": $FEATURES, $1" && rebind && region_make || return
+	! write "$REGION" /sys/bus/cxl/drivers/cxl_region/bind || { echo "bound"; return 1; }
+	dmesg | grep "$REGION.*Features could not be read" || return
+	[ ! -e "$CXL/dax_region${REGION#region}" ] && [ ! -e "$CXL/cram_region${REGION#region}" ] || return
+	! grep -iE 'cram|kmem|dax' /proc/iomem || return
+	region_drop
+}
+readable() {
+	cxl_answer cram0 "\"opcode\": $FEATURES" && rebind && region_make || return
+	cxl_region_bind "$REGION" && NODE=$(cxl_node_wait 20000) || return
+	DEV=cram_region${REGION#region}
+	write "$DEV" "$DRIVER"/unbind && cxl_node_gone 5000
+}
+
+# --- what the driver refuses --------------------------------------------------
+
+refused() { # OPCODE ANSWER WORDS
+	dmesg -c > /dev/null
+	cxl_answer cram0 "\"opcode\": $1, $2" || return
+	write "$DEV" "$DRIVER"/bind 2> /tmp/why
+	bound=$?
+	cxl_answer cram0 "\"opcode\": $1"
+	[ "$bound" != 0 ] || { echo "bound: $3"; return 1; }
+	dmesg | grep "$3" || { dmesg; return 1; }
+	[ -z "$(cat /sys/devices/system/node/has_private_memory)" ]
+}
+caps_field() { # OFFSET BYTES WORDS
+	refused "$CAPS" "\"offset\": $1, \"payload\": \"$2\"" "$3"
+}
+bad_caps() {
+	caps_field 0 0000000f00000000 "logical size is less than what the region maps" &&
+		caps_field 8 0010000000000000 "cells do not hold one page" &&
+		caps_field 16 ff0f0000 "takes less than a page of cells" &&
+		caps_field 20 00200000 "block is not 4096 bytes" &&
+		caps_field 24 0000 "cannot zero a range" &&
+		caps_field 26 f501 "take longer than half a lease"
+}
+no_caps() {
+	refused "$CAPS" '"length": 12' "does not tell its capabilities" &&
+		refused "$CAPS" '"execute": false' "does not tell its capabilities" &&
+		refused "$CAPS" '"return-code": 4' "does not tell its capabilities"
+}
+no_zeroing() { refused "$MEDIA" '"execute": false, "return-code": 4' "cannot zero its memory"; }
+bind_up() {
+	write "$DEV" "$DRIVER"/bind && NODE=$(cxl_node_wait 10000)
+}
+bind_down() { write "$DEV" "$DRIVER"/unbind && cxl_node_gone 5000; }
+limits_accepted() {
+	cxl_answer cram0 "\"opcode\": $CAPS, \"offset\": 24, \"payload\": \"0100f401\"" && bind_up
+}
+marks_refused() {
+	dmesg -c > /dev/null
+	cxl_answer cram0 "\"opcode\": $SET_MARKS, \"execute\": false, \"return-code\": 2" && bind_up || return
+	dmesg | grep "keeps its own watermarks" && cxl_answer cram0 "\"opcode\": $SET_MARKS"
+}
+
+# All trims are of one range, and there are some
+one_range() {
+	awk '/cram_trim:/ { n++; if (!/ranges=1 /) { print; bad = 1 } } END { print n + 0; exit bad || n < 1 }' "$TRACE"/trace
+}
+held_below() { [ "$(cxl_query cram0 held)" -lt "$1" ]; }
+
+# --- answers of the bound device ----------------------------------------------
+
+lost_by() { # ANSWER: to Get Capacity; and the node opens when it is true again
+	cxl_answer cram0 "\"opcode\": $CAPACITY, $1" && within 10 state_is lost || return
+	cxl_answer cram0 "\"opcode\": $CAPACITY" && within 10 state_is open
+}
+short_answers() {
+	lost_by '"length": 63' && lost_by '"length": 0' && lost_by '"execute": false' &&
+		lost_by '"return-code": 5'
+}
+hot_lies() {
+	# Two entries, beyond the end and inside a page; then more entries than there are
+	far=0000000000000080ffff000000000000 inside=4000000000000000ffff000000000000
+	cxl_answer cram0 "\"opcode\": $HOT, \"payload\": \"0200000000000000$far$inside\", \"times\": 2" &&
+		sleep 2.5 &&
+		cxl_answer cram0 "\"opcode\": $HOT, \"offset\": 0, \"payload\": \"ffff\", \"times\": 1" &&
+		sleep 1.5 && state_is open
+}
+
+# --- event records ------------------------------------------------------------
+
+events() { grep -c cxl_general_media "$TRACE"/trace; }
+some_event() { [ "$(events)" -gt 0 ]; }
+# The device makes a record
+event() {
+	echo > "$TRACE"/trace
+	./qmp '{"execute": "cxl-inject-general-media-event", "arguments": {"path": "cram0",
+		"log": "informational", "flags": 1, "dpa": 4096, "descriptor": 0, "type": 0,
+		"transaction-type": 0}}' > /dev/null
+}
+# Jiffies that the threads of the device's interrupts and workers have used
+busy_time() {
+	cat /proc/[0-9]*/stat 2>/dev/null | awk '/\((irq\/|kworker)/ { sub(/.*\) /, ""); sum += $12 + $13 } END { print sum + 0 }'
+}
+# Less than half of a processor, for two seconds
+idle() {
+	a=$(busy_time)
+	sleep 2
+	b=$(busy_time)
+	echo "$a $b"
+	[ $((b - a)) -lt 100 ]
+}
+too_many_records() {
+	dmesg -c > /dev/null
+	cxl_answer cram0 "\"opcode\": $GET_EVENTS, \"offset\": 20, \"payload\": \"ffff\"" && event || return
+	within 10 sh -c 'dmesg | grep "65535 event records said to be"' && some_event || return
+	# As many as there were, and not what lies behind them
+	nr=$(grep -c 'cxl_g[a-z_]*:' "$TRACE"/trace)
+	echo "$nr events"
+	[ "$nr" -lt 1000 ] && cxl_answer cram0 "\"opcode\": $GET_EVENTS"
+}
+never_cleared() {
+	cxl_answer cram0 "\"opcode\": $CLEAR_EVENTS, \"execute\": false" && event && within 10 some_event || return
+	idle && state_is open
+}
+cleared_later() {
+	cxl_answer cram0 "\"opcode\": $CLEAR_EVENTS" || return
+	# The next batch is read a second after the last, and is the last
+	a=-1 b=$(events)
+	while [ "$a" != "$b" ]; do
+		sleep 2.2
+		a=$b b=$(events)
+		[ "$b" -lt 20000 ] || return 1
+	done
+	echo "$b events"
+}
+busy_once() {
+	cxl_answer cram0 "\"opcode\": $GET_EVENTS, \"execute\": false, \"return-code\": 6, \"times\": 2" && event || return
+	! some_event || { echo "too early"; return 1; }
+	within 10 some_event
+}
+
+# --- time ---------------------------------------------------------------------
+
+lost_lines() { dmesg | grep -c "is lost"; }
+stays_open() { # SECONDS
+	a=$(lost_lines)
+	sleep "$1"
+	b=$(lost_lines)
+	[ "$a" = "$b" ] && state_is open
+}
+slow_answers() { # MS
+	for d in $DEVICES; do
+		cxl_fault "$d" "\"opcode\": $CAPACITY, \"delay\": $1"
+	done
+}
+# Hundredths of a processor that the node's thread takes, for four seconds
+thread_time() {
+	cat /proc/[0-9]*/stat 2>/dev/null | awk '/\(cramd\// { sub(/.*\) /, ""); sum += $12 + $13 } END { print sum + 0 }'
+}
+sleeps() {
+	a=$(thread_time)
+	sleep 4
+	b=$(thread_time)
+	echo "$((b - a)) of 400"
+	[ $((b - a)) -lt 100 ]
+}
+
+echo "TAP version 13"
+cgroups job
+cxl_devices "$WAYS" || { echo "Bail out! no devices"; exit 1; }
+
+if [ "$WAYS" = 2 ]; then
+	echo "1..3"
+	DEVICES="cram0 cram1"
+	# shellcheck disable=SC2046 # a list
+	REGION=$(cxl_region_make 2 4096 $(cxl_memdevs))
+	cxl_region_bind "$REGION" && NODE=$(cxl_node_wait 20000)
+	check "two devices are a node" state_is open
+	slow_answers 450
+	sleep 1
+	check "two that take 450 ms each do not take 900" stays_open 6
+	slow_answers 0
+	check "and answer soon again" within 10 state_is open
+	exit $failed
+fi
+
+echo "1..19"
+DEVICES=cram0
+MEMDEV=$(cxl_memdevs)
+PCI=$(readlink -f "$CXL/$MEMDEV/..")
+PCI=${PCI##*/}
+
+check "Features that are busy: not ordinary memory" unreadable '"execute": false, "return-code": 6'
+check "Features that end too early: not ordinary memory" unreadable '"length": 8'
+check "Features that are there: compressed memory" readable
+
+check "capabilities that cannot be are refused" bad_caps
+check "no capabilities are refused, too" no_caps
+check "memory that cannot be zeroed is refused" no_zeroing
+check "watermarks that are refused are done without" marks_refused
+bind_down
+echo 1 > "$TRACE"/events/cram/cram_trim/enable
+check "the least that is permitted is accepted" limits_accepted
+user_start one job 8
+check "pages are demoted" demoted one job 6
+user_end one
+check "freed pages are zeroed" within 30 held_below 65536
+check "one range at a time" one_range
+echo 0 > "$TRACE"/events/cram/cram_trim/enable
+cxl_answer cram0 "\"opcode\": $CAPS"
+bind_down
+check "the device is bound again" bind_up
+
+check "short answers, and errors, are no answers" short_answers
+check "hot pages that there are none of do no harm" hot_lies
+
+echo 1 > "$TRACE"/events/cxl/cxl_general_media/enable
+echo 1 > "$TRACE"/events/cxl/cxl_generic_event/enable
+check "more event records than were sent" too_many_records
+check "a record that is never cleared does not keep the thread busy" never_cleared
+check "what was left is read when it can be" cleared_later
+check "a log that could not be read is read again" busy_once
+
+slow_answers 100
+check "who waits for an answer sleeps" sleeps
+exit $failed
