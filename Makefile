@@ -65,6 +65,14 @@ modules: $(DEPS) ## build the test modules (build/modules) for the guest kernel
 guest-debian: $(DEPS) ## make the Debian guest (GUEST=debian); once, then cached
 	@tests/vm/guest-debian > /dev/null
 
+.PHONY: cramcg
+cramcg: $(DEPS) ## build the command-line tool cramcg and its library (build/cramcg)
+	@$(MAKE) -s -C tools/cramcg B=$(CURDIR)/build/cramcg
+
+.PHONY: cramcg-tests
+cramcg-tests: $(DEPS)
+	@$(MAKE) -s -C tools/cramcg B=$(CURDIR)/build/cramcg tests
+
 ##@ Running
 
 .PHONY: vm
@@ -118,4 +126,4 @@ shellcheck: $(DEPS) ## check all shell scripts
 
 .PHONY: clean
 clean: ## remove what was built, but not build/linux
-	rm -rf build/kbuild* build/tests build/modules build/vm build/check build/series $(DEPS)
+	rm -rf build/cramcg build/kbuild* build/tests build/modules build/vm build/check build/series $(DEPS)
