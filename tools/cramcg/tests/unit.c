@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Parsers and formatters, by cmocka. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <locale.h>
+#include <string.h>
+
+#include "../src/cramcg.h"
+#include "../src/dropin.h"
+
+static struct cramcg *ctx;
+
+static void sizes_are_parsed(void **state)
+{
+	static const struct { const char *text; uint64_t value; } good[] = {
+		{ "0", 0 }, { "1", 1 }, { "4096", 4096 }, { "64K", 65536 }, { "64k", 65536 },
+		{ "1M", 1 << 20 }, { "3G", 3ULL << 30 }, { "2T", 2ULL << 40 }, { "max", CRAMCG_MAX },
+		{ "inherit", CRAMCG_INHERIT }, { "auto", CRAMCG_AUTO }, { "00010", 10 },
+	};
+	static const char *const bad[] = {
+		"", " ", "-1", "+1", "1 ", " 1", "0x10", "1KB", "1Ki", "1.5G", "M", "Max", "maxx", "1P",
+		"18446744073709551615", "18446744073709551616", "99999999999999999999", "16777216T", "1\n",
+	};
+	uint64_t value;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_int_equal(cramcg_parse_size(good[i].text, &value), 0);
+		assert_true(value == good[i].value);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (!cramcg_parse_size(bad[i], &value))
+			fail_msg("\"%s\" was taken for a size", bad[i]);
+}
+
+static void node_lists_are_parsed(void **state)
+{
+	static const char *const bad[] = { "a", "1,", ",1", "1,,2", "3-1", "1-", "1024", "-1", "1 2", "1;2" };
+	uint8_t set[CRAMCG_NODES_MAX / 8];
+
+	(void)state;
+	assert_int_equal(cramcg_parse_nodes("", set), 0);
+	assert_int_equal(set[0], 0);
+	assert_int_equal(cramcg_parse_nodes("1,3-4,1023", set), 0);
+	assert_int_equal(set[0], 1 << 1 | 1 << 3 | 1 << 4);
+	assert_int_equal(set[127], 1 << 7);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (!cramcg_parse_nodes(bad[i], set))
+			fail_msg("\"%s\" was taken for a list", bad[i]);
+}
+
+struct seen { int n; uint64_t sum; char keys[64]; };
+
+static void see_key(const char *key, size_t len, uint64_t value, void *arg)
+{
+	struct seen *s = arg;
+
+	s->n++;
+	s->sum += value;
+	strncat(s->keys, key, len);
+}
+
+static void see_node(int node, uint64_t value, void *arg)
+{
+	struct seen *s = arg;
+
+	s->n += node;
+	s->sum += value;
+}
+
+static void keyed_files_are_parsed(void **state)
+{
+	struct seen s = { 0 };
+
+	(void)state;
+	cramcg_parse_keyed("a 1\nbroken\nb 2\nc -3\nd 4 5\ne 99999999999999999999\nf 6", see_key, &s);
+	assert_int_equal(s.n, 3);
+	assert_int_equal(s.sum, 9);
+	assert_string_equal(s.keys, "abf");
+	memset(&s, 0, sizeof(s));
+	cramcg_parse_numa("other N1=7\nresident N1=4096 N3=8\n", "resident", see_node, &s);
+	assert_int_equal(s.n, 4);
+	assert_int_equal(s.sum, 4104);
+	memset(&s, 0, sizeof(s));
+	cramcg_parse_numa("resident N1=1 N99999=2 N2=4", "resident", see_node, &s);
+	assert_int_equal(s.n, 1);
+	cramcg_parse_numa("", "resident", see_node, &s);
+	cramcg_parse_numa("resident", "resident", see_node, &s);
+	cramcg_parse_numa("resident N", "resident", see_node, &s);
+	assert_int_equal(s.n, 1);
+}
+
+static void values_become_what_the_kernel_reads_back(void **state)
+{
+	static const struct { const char *key, *value, *text; } rows[] = {
+		{ "max", "64M", "67108864" }, { "cram.max", "max", "max" }, { "max", "4097", "4096" },
+		{ "max", "0", "0" }, { "low", "1G", "1073741824" }, { "writable_budget", "inherit", "inherit" },
+		{ "nodes", "", "" }, { "nodes", "4,3,1", "1,3-4" }, { "nodes", "none", "none" },
+		{ "node.max", "N1:64M", "N1 67108864" }, { "node.max", "N2 max", "N2 max" },
+		{ "page.max", "3000", "3000" }, { "compressed.max", "8K", "8192" },
+	};
+	static const struct { const char *key, *value; } bad[] = {
+		{ "max", "64" }, { "max", "inherit" }, { "max", "auto" }, { "max", "" }, { "max", "-1" },
+		{ "low", "4095" }, { "writable_budget", "auto" }, { "nodes", "1,x" }, { "nodes", "max" },
+		{ "node.max", "64M" }, { "node.max", "N1" }, { "node.max", "N1:" }, { "node.max", "N2000:1M" },
+		{ "maxi", "64M" }, { "", "64M" }, { "current", "64M" }, { "cram.cram.max", "64M" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct cramcg_setting s = { rows[i].key, rows[i].value };
+		char *text;
+
+		assert_int_equal(cramcg_canonical(ctx, &s, &text), 0);
+		assert_string_equal(text, rows[i].text);
+		free(text);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct cramcg_setting s = { bad[i].key, bad[i].value };
+		char *text;
+
+		if (cramcg_canonical(ctx, &s, &text) != -EINVAL)
+			fail_msg("%s=%s was taken", bad[i].key, bad[i].value);
+		assert_non_null(strstr(cramcg_error(ctx), *bad[i].key ? bad[i].key : "no such"));
+	}
+}
+
+static void names_are_made_harmless(void **state)
+{
+	static const struct { const char *name, *safe; } rows[] = {
+		{ "/plain", "/plain" }, { "/a b", "/a b" }, { "/\033[31m", "/\\x1b[31m" }, { "/\n", "/\\x0a" },
+		{ "/\xff", "/\\xff" }, { "/a\\x2db", "/a\\x2db" }, { "", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char *safe = cramcg_printable(rows[i].name);
+
+		assert_string_equal(safe, rows[i].safe);
+		free(safe);
+	}
+}
+
+static void utf8_depends_on_the_locale(void **state)
+{
+	char *safe;
+
+	(void)state;
+	setlocale(LC_ALL, "C.UTF-8");
+	safe = cramcg_printable("/h\xc3\xb6he\xc2\x9b");
+	assert_string_equal(safe, "/h\xc3\xb6he\\xc2\\x9b");
+	free(safe);
+	setlocale(LC_ALL, "C");
+	safe = cramcg_printable("/h\xc3\xb6he");
+	assert_string_equal(safe, "/h\\xc3\\xb6he");
+	free(safe);
+}
+
+struct read { int n; char text[256]; };
+
+static int read_one(int object, const char *name, const struct cramcg_setting *s, int line, void *arg)
+{
+	struct read *r = arg;
+	char buf[128];
+
+	r->n++;
+	snprintf(buf, sizeof(buf), "%c%s:%s=%s@%d;", object, name, s->key, s->value, line);
+	strncat(r->text, buf, sizeof(r->text) - strlen(r->text) - 1);
+	return 0;
+}
+
+static void settings_files_are_parsed(void **state)
+{
+	static const char good[] =
+		"# a comment\n\n[cgroup /a\\x0ab]\n max = 64M \nlow=0\n[node 1]\nreserve_bytes = 1M\n[machine]\nenabled=1";
+	static const char *const bad[] = {
+		"max=1M\n", "[cgroup a]\n", "[cgroup /a\n", "[node x]\n", "[node ]\n", "[machine 1]\n", "[other /a]\n",
+		"[cgroup /a]\nmax\n", "[cgroup /a]\nmax=12\n", "[cgroup /a]\nmaxx=1M\n", "[cgroup /a\\x00]\n",
+		"[cgroup /a\\y]\n", "[node 1]\nmax=1M\n", "[machine]\nenabled=2\n", "[\n",
+	};
+	struct read r = { 0 };
+
+	(void)state;
+	assert_int_equal(cramcg_conf_parse(ctx, "x", good, strlen(good), read_one, &r), 0);
+	assert_string_equal(r.text, "c/a\nb:max=64M@4;c/a\nb:low=0@5;n1:reserve_bytes=1M@7;m:enabled=1@9;");
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		r = (struct read) { 0 };
+		if (cramcg_conf_parse(ctx, "x", bad[i], strlen(bad[i]), read_one, &r) != -EINVAL || r.n)
+			fail_msg("\"%s\" was taken", bad[i]);
+		assert_int_equal(strncmp(cramcg_error(ctx), "x:", 2), 0);
+	}
+	assert_int_equal(cramcg_conf_parse(ctx, "x", "[cgroup /a]\0\n", 13, read_one, &r), -EINVAL);
+}
+
+static void quoting_survives_a_file(void **state)
+{
+	static const char *const names[] = { "/a", "/a b ", "/\n\033\xff\\", "/\\x41", "/]" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		char *quoted = cramcg_conf_quote(names[i]), file[256], want[256];
+		struct read r = { 0 };
+
+		snprintf(file, sizeof(file), "[cgroup %s]\nmax=max\n", quoted);
+		snprintf(want, sizeof(want), "c%s:max=max@2;", names[i]);
+		assert_int_equal(cramcg_conf_parse(ctx, "x", file, strlen(file), read_one, &r), 0);
+		assert_string_equal(r.text, want);
+		free(quoted);
+	}
+}
+
+static void sizes_are_printed(void **state)
+{
+	static const struct { uint64_t bytes; bool human; const char *text; } rows[] = {
+		{ 0, true, "0" }, { 1023, true, "1023B" }, { 1024, true, "1K" }, { 1536, true, "1.5K" },
+		{ 1048575, true, "1M" }, { 1048576, true, "1M" }, { 134217728, true, "128M" },
+		{ 1610612736, true, "1.5G" }, { 1610612736, false, "1610612736" },
+		{ CRAMCG_MAX, true, "max" }, { CRAMCG_INHERIT, false, "inherit" }, { UNKNOWN, true, "-" },
+	};
+	char buf[SIZE_TEXT];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		assert_string_equal(size_text(buf, rows[i].bytes, rows[i].human), rows[i].text);
+}
+
+static void durations_are_parsed(void **state)
+{
+	static const char *const bad[] = { "", "0", "-1", "1x", "m", "1ms", "1e9", "nan", "1h1", "99999h" };
+	double s;
+
+	(void)state;
+	assert_true(parse_duration("10", &s) && s == 10);
+	assert_true(parse_duration("1.5s", &s) && s == 1.5);
+	assert_true(parse_duration("10m", &s) && s == 600);
+	assert_true(parse_duration("2h", &s) && s == 7200);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (parse_duration(bad[i], &s))
+			fail_msg("\"%s\" was taken for a duration", bad[i]);
+}
+
+static void budgets_bind_down_the_tree(void **state)
+{
+	(void)state;
+	assert_true(budget_below(UNKNOWN, CRAMCG_INHERIT) == UNKNOWN);
+	assert_true(budget_below(100, CRAMCG_INHERIT) == 100);
+	assert_true(budget_below(100, 50) == 50);
+	assert_true(budget_below(100, 200) == 100);
+	assert_true(budget_below(UNKNOWN, CRAMCG_MAX) == CRAMCG_MAX);
+	assert_true(budget_below(CRAMCG_MAX, 7) == 7);
+}
+
+static void drop_ins_keep_what_they_have(void **state)
+{
+	struct cramcg_setting first[] = { { "cram.max", "64M" }, { "node.max", "N1 1M" } };
+	struct cramcg_setting second[] = { { "max", "1G" }, { "node.max", "N2:2M" }, { "low", "4K" } };
+	char *a = dropin_merge(NULL, first, 2), *b = dropin_merge(a, second, 3);
+	char *c = dropin_merge(b, first + 1, 1);
+
+	(void)state;
+	assert_non_null(strstr(a, "set --enable --now self max=64M node.max=N1:1M\n"));
+	assert_non_null(strstr(b, "self node.max=N1:1M max=1G node.max=N2:2M low=4K\n"));
+	assert_non_null(strstr(c, "self max=1G node.max=N2:2M low=4K node.max=N1:1M\n"));
+	free(a);
+	free(b);
+	free(c);
+}
+
+static void looks_are_remembered(void **state)
+{
+	static const char good[] = "7 1 2 3 4 5 6 7 8 9 /b\n8 0 0 0 0 0 0 0 0 0 /a b\n";
+	static const char *const bad[] = { "x", "7 1 2 /b\n", "7 1 2 3 4 5 6 7 8 9 b\n", "7 1 2 3 4 5 6 7 8 9 /b\n\n" };
+	struct look *l = look_new();
+
+	(void)state;
+	assert_int_equal(look_parse(l, good, strlen(good)), 0);
+	assert_int_equal(look_find(l, 7, "/b")[8], 9);
+	assert_non_null(look_find(l, 8, "/a b"));
+	assert_null(look_find(l, 9, "/b"));	/* made anew */
+	assert_null(look_find(l, 7, "/c"));
+	look_free(l);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		l = look_new();
+		if (!look_parse(l, bad[i], strlen(bad[i])))
+			fail_msg("\"%s\" was taken", bad[i]);
+		look_free(l);
+	}
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(sizes_are_parsed), cmocka_unit_test(node_lists_are_parsed),
+		cmocka_unit_test(keyed_files_are_parsed),
+		cmocka_unit_test(values_become_what_the_kernel_reads_back),
+		cmocka_unit_test(names_are_made_harmless), cmocka_unit_test(utf8_depends_on_the_locale),
+		cmocka_unit_test(settings_files_are_parsed), cmocka_unit_test(quoting_survives_a_file),
+		cmocka_unit_test(sizes_are_printed), cmocka_unit_test(durations_are_parsed),
+		cmocka_unit_test(budgets_bind_down_the_tree), cmocka_unit_test(drop_ins_keep_what_they_have),
+		cmocka_unit_test(looks_are_remembered),
+	};
+	int failed;
+
+	if (cramcg_new(&ctx, "/nonexistent"))
+		return 1;
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	cramcg_free(ctx);
+	return failed;
+}

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash disable=SC2154,SC2016
+#
+# Every verb against a recorded tree.  Sourced by tests/run.
+
+fresh
+
+# --- list -------------------------------------------------------------------------
+gives 0 '^/tenants/a +134217728 +100663296 +8388608 +67108864 +3.00 +1500 1-2$' "list: sizes in bytes in a pipe" cramcg list
+gives 0 '^/tenants/a +128M +96M +8M +64M ' "list --human" cramcg list --human
+gives 0 '/odd name\\x0awith \\x1b and' "list: a name with a newline and an escape is not printed raw" cramcg list
+holds "list: who has neither pages nor settings is left out" bash -c '! "$@" list | grep -q idle' _ "$build/cramcg" --root "$root"
+gives 0 '^/idle ' "list --all" cramcg list --all
+gives 0 '^├─system.slice|^\|-system.slice' "list --tree" cramcg list --tree
+gives 0 '^/tenants/b +max' "list of a subtree: the budget of what is above counts" cramcg list /tenants/b
+holds "list --json: numbers are numbers, no limit is null" bash -c '"$@" list -J | jq -e ".cgroups[] | select(.cgroup == \"/tenants/b\") | .max_bytes == null and .current_bytes == 67108864 and .writable_budget_effective_bytes == 134217728"' _ "$build/cramcg" --root "$root"
+holds "list --json: names with controls and broken characters are valid JSON" bash -c '"$@" list -J | jq -e ".cgroups[0].cgroup | startswith(\"/odd name\\nwith\")"' _ "$build/cramcg" --root "$root"
+gives 0 '^CGROUP +RULE$' "list -o" cramcg list -o cgroup,rule
+gives 0 'NODES +LOW$' "list -o +LOW" cramcg list -o +LOW
+gives 2 'there is no such column' "list -o of nothing" cramcg list -o nothing
+gives 2 'given twice' "list -o +LIMIT is there already" cramcg list -o +LIMIT
+holds "list --sort: largest first" bash -c 'is() { [ "$1" = "$2" ]; }; is "$("$@" list -n -r -o cgroup,resident --sort resident | sed -n 1p)" "/tenants 167772160"' _ "$build/cramcg" --root "$root"
+gives 2 'exclude each other' "list --sort --tree" cramcg list --sort resident --tree
+gives 2 'there is no such option' "an option that is none" cramcg list --nonsense
+gives 2 'value is missing' "an option without its value" cramcg list -o
+export CRAMCG_STATE=$tmp/state
+gives 0 '^/tenants/b .* 20 1-2$' "list --look: refusals since the beginning" cramcg list --look
+gives 0 '^/tenants/b .* 0 1-2$' "list: none since that look" cramcg list
+sed -i 's/^refuse_room 20/refuse_room 23/' "$cg/tenants/b/cram.stat"
+gives 0 '^/tenants/b .* 3 1-2$' "list: three since that look" cramcg list
+gives 0 'refused +3 +pages by refuse_room since the last look' "show: which rule refused since" cramcg show /tenants/b
+echo garbage > "$tmp/state/looks"
+gives 0 '^/tenants/b .* 23 1-2$' "list: a damaged file of looks counts as none" cramcg list
+unset CRAMCG_STATE
+holds "list | head ends in silence" bash -c 'for i in 1 2 3; do "$@" list --all -o cgroup 2>&1 | head -n 1; done | grep -c CGROUP | grep -q 3' _ "$build/cramcg" --root "$root"
+gives 1 'standard output: No space' "a full disk is an error" bash -c '"$@" list > /dev/full' _ "$build/cramcg" --root "$root"
+LC_ALL=C gives 0 '\|-system.slice' "list --tree in the C locale" cramcg list --tree
+holds "list on a terminal of 60 columns" bash -c 'script -qec "stty cols 60; $*" /dev/null < /dev/null | tr -d "\r" | awk "length > 60 { exit 1 }"' _ "$build/cramcg" --root "$root" list
+holds "list on a dumb terminal: no escapes" bash -c '! TERM=dumb script -qec "$*" /dev/null < /dev/null | grep -q "$(printf "\033")"' _ "$build/cramcg" --root "$root" list
+
+# --- show -------------------------------------------------------------------------
+gives 0 '/tenants binds: of its 268435456, 100663296 are left' "show: which ancestor binds" cramcg show /tenants/b
+gives 0 'draws on /tenants: of 134217728' "show: which budget it draws on" cramcg show /tenants/b
+gives 0 'cramcg set /tenants/a max=SIZE' "show: what would change a refusal" cramcg show /tenants/a
+gives 0 '^/tenants/a \(100\)' "show of a process" cramcg show 100
+gives 0 '^/system.slice/redis.service \(redis.service\)' "show of a unit" cramcg show redis.service
+gives 0 '^/tenants/b \(self\)' "show self" cramcg show self
+gives 1 'not enabled here or above' "show of what has no cram" cramcg show 101
+gives 1 'outside of this cgroup namespace' "show of a process outside" cramcg show 102
+gives 1 'no such process' "show of no process" cramcg show 99999
+gives 1 'no such cgroup' "show of no cgroup" cramcg show /nothing
+gives 1 'no such unit' "show of no unit" cramcg show nothing.service
+gives 2 '\.\. are not followed' "show of a path with .." cramcg show /tenants/../tenants
+gives 2 'which cgroup' "show of nothing" cramcg show
+holds "show --json" bash -c '"$@" show -J /tenants/b | jq -e ".binds.cgroup == \"/tenants\" and .refused_rule == \"refuse_room\""' _ "$build/cramcg" --root "$root"
+
+# --- set ---------------------------------------------------------------------------
+gives 0 '' "set of three" kernel set /tenants/a max=1G cram.low=4M writable_budget=inherit
+holds "set: all three are written" bash -c '[ "$(cat "$1"/cram.{max,low,writable_budget} | tr "\n" " ")" = "1073741824 4194304 inherit" ] || grep . "$1"/cram.{max,low,writable_budget}' _ "$cg/tenants/a"
+fresh
+before=$(settings)
+gives 0 'cram.max: 134217728 -> 67108864' "set --dry-run shows" cramcg set --dry-run /tenants/a max=64M
+gives 2 'less than a page.*did you mean 64M' "set: a forgotten suffix" cramcg set /tenants/a max=64
+gives 2 'not written: it takes a size' "set: a bad value" cramcg set /tenants/a low=1M max=lots
+gives 2 'no such setting' "set: a bad key" cramcg set /tenants/a maxx=1M
+gives 2 'KEY=VALUE' "set: no =" cramcg set /tenants/a max
+gives 2 'given twice' "set: the same twice" cramcg set /tenants/a max=64M cram.max=1M
+gives 1 'node 3 is not a cram node' "set: a node that is none" cramcg set /tenants/a low=1M nodes=3
+gives 1 'not a cram node' "set: a limit for a node that is none" cramcg set /tenants/a low=1M node.max=N3:64M
+gives 1 'cram is not enabled for this cgroup' "set: cram is not enabled" cramcg set /plain/below max=64M
+gives 2 'less than a page' "a value of /plain is checked before it is looked for" cramcg set /nothing max=1
+FAKE_FAIL="cram.low=ENOMEM" gives 1 'cram.low: "1048576" not written: Cannot allocate' "set: a write fails" kernel set /tenants/a max=64M low=1M
+FAKE_FAIL="cram.low=EACCES" gives 1 'needs root' "set: no right" kernel set /tenants/a max=64M low=1M
+FAKE_FAIL="cram.page.max=EINVAL" gives 2 'is a size in bytes' "set: the kernel refuses a value" kernel set /tenants/a max=64M page.max=1M
+holds "set: nothing of all this changed anything" same "$before" "$(settings)"
+gives 4 'is in force, but cram.current is' "set: a limit below what is resident stays in force" kernel set /tenants/a max=1M
+holds "set: that limit is written" is "$(value tenants/a/cram.max)" 1048576
+gives 0 '' "set --no-wait" kernel set --no-wait /tenants/a max=2M
+gives 0 '' "set: two limits of nodes" kernel set /tenants/b node.max=N1:64M "node.max=N2 32M"
+holds "set: both are there" is "$(value tenants/b/cram.node.max)" "N1 67108864
+N2 33554432"
+gives 0 '' "set: take one away" kernel set /tenants/b node.max=N1:max
+holds "set: the other stays" is "$(value tenants/b/cram.node.max)" "N2 33554432"
+gives 0 '' "set nodes" kernel set /tenants/b nodes=2,1
+holds "set nodes: as the kernel has it" is "$(value tenants/b/cram.nodes)" "1-2"
+gives 2 'only services can keep settings' "set of a slice without --now" kernel set system.slice max=1G
+gives 0 '' "set --now of a unit" kernel set --now redis.service max=1G
+holds "set --json" bash -c '"$@" set -J --dry-run /tenants/b max=1M | jq -e ".changes[0].waits == true and .changes[0].new == \"1048576\""' _ "$build/cramcg" --root "$root"
+fresh
+rm -f "$tmp/started"
+holds "set: Ctrl-C while it waits; the limit stays in force" bash -c '
+	FAKE_SLOW=cram.max FAKE_STARTED=$3 LD_PRELOAD=$1/fakekernel.so "$1/asan/cramcg" --root "$2" set /tenants/a max=1M 2> "$3.err" & pid=$!
+	for i in $(seq 200); do [ -e "$3" ] && break; sleep 0.05; done
+	kill -INT $pid; wait $pid; s=$?
+	cat "$3.err"; [ $s = 4 ] && grep -q "interrupted: the limit is in force" "$3.err" && grep -q 1048576 "$2/sys/fs/cgroup/tenants/a/cram.max"' _ "$build" "$root" "$tmp/started"
+
+# --- enable, reclaim -----------------------------------------------------------------
+gives 0 '' "enable" kernel enable /plain/below
+holds "enable: in the parent, and in its parent" bash -c 'grep -q cram "$1/plain/cgroup.subtree_control" && grep -q cram "$1/cgroup.subtree_control"' _ "$cg"
+mkdir -p "$cg/x/y/z"
+echo > "$cg/x/cgroup.subtree_control"
+before=$(settings)
+gives 1 'x/y/cgroup.subtree_control' "enable fails on the way" kernel enable /x/y/z
+holds "enable: what it had enabled is taken back" same "$before" "$(settings)"
+gives 0 '' "reclaim" kernel reclaim /tenants/a 4M --to swap
+holds "reclaim: written as the kernel has it" is "$(value tenants/a/cram.reclaim)" "4194304 to=swap"
+gives 2 'it takes a size' "reclaim of a word" kernel reclaim /tenants/a max
+gives 2 'it is swap or dram' "reclaim to nowhere" kernel reclaim /tenants/a 4M --to disk
+FAKE_FAIL="cram.reclaim=EAGAIN" gives 4 'less than that could be evicted' "reclaim in part" kernel reclaim /tenants/a 4M
+
+# --- nodes, node, drain ----------------------------------------------------------------
+fresh
+gives 0 '^ +1 open +536870912 +268435456 +205520896' "nodes" cramcg nodes
+holds "nodes --json" bash -c '"$@" nodes -J | jq -e ".nodes[0].ratio == 2.73 and .nodes[1].state == \"low\""' _ "$build/cramcg" --root "$root"
+gives 0 'node 2: low: nothing is demoted' "node: explained" cramcg node 2
+gives 1 'node 7 is not a cram node at this time' "node: none" cramcg node 7
+gives 2 'a node is a number' "node: a word" cramcg node x
+gives 0 '' "node set: what depends on each other, in the wrong order" kernel node 1 set critical_bytes=64M low_bytes=128M
+holds "node set: both" bash -c '[ "$(cat "$1"/{low,critical}_bytes | tr "\n" " ")" = "134217728 67108864 " ]' _ "$root/sys/devices/system/node/node1/cram"
+before=$(settings)
+gives 2 '100 to 60000' "node set: out of range" kernel node 1 set reserve_bytes=1M lease_ms=5
+FAKE_FAIL="lease_ms=EINVAL" gives 2 'lease_ms: "2000" not written: is from 100' "node set: the kernel refuses" kernel node 1 set reserve_bytes=1M lease_ms=2000
+holds "node set: nothing changed" same "$before" "$(settings)"
+FAKE_FAIL="state=EBUSY" gives 4 'PID 100 +worker +15.6M' "drain: what holds the node" kernel drain 1
+gives 0 '' "drain" kernel drain 1
+holds "drain: offline" is "$(cat "$root/sys/devices/system/node/node1/cram/state")" offline
+gives 0 '' "drain --undo" kernel drain 1 --undo
+holds "drain --undo: open" is "$(cat "$root/sys/devices/system/node/node1/cram/state")" open
+
+# --- apply, dump -------------------------------------------------------------------------
+fresh
+gives 0 '\[cgroup /tenants/a\]' "dump" cramcg dump
+"$build/cramcg" --root "$root" dump --all > "$tmp/all.conf"
+before=$(settings)
+gives 0 '' "apply of a dump" kernel apply "$tmp/all.conf"
+holds "apply of a dump changes nothing" same "$before" "$(settings)"
+holds "apply of a dump says nothing" is "$("$build/cramcg" --root "$root" apply "$tmp/all.conf")" ""
+mkdir "$tmp/conf.d"
+printf '[cgroup /tenants/b]\nmax = 128M\nnode.max = N1:64M\n' > "$tmp/conf.d/10-b.conf"
+printf '[node 1]\nreserve_bytes = 16M\n[machine]\nenabled = 0\n' > "$tmp/conf.d/20-node.conf"
+echo nonsense > "$tmp/conf.d/README"
+gives 0 '/tenants/b cram.max: max -> 134217728' "apply --dry-run of a directory" kernel apply --dry-run "$tmp/conf.d"
+holds "apply --dry-run changes nothing" same "$before" "$(settings)"
+FAKE_FAIL="reserve_bytes=ENOMEM" gives 1 'reserve_bytes' "apply: the last write fails" kernel apply "$tmp/conf.d"
+holds "apply: all is as it was" same "$before" "$(settings)"
+gives 0 'node 1 reserve_bytes: 8388608 -> 16777216' "apply" kernel apply "$tmp/conf.d"
+holds "apply: written" is "$(value tenants/b/cram.max) $(value tenants/b/cram.node.max) $(cat "$root/sys/kernel/mm/cram/enabled")" "134217728 N1 67108864 0"
+gives 0 '' "apply again" kernel apply "$tmp/conf.d"
+holds "apply again says nothing" is "$("$build/cramcg" --root "$root" apply "$tmp/conf.d")" ""
+before=$(settings)
+printf '[cgroup /tenants/b]\nmax = 1M\n[cgroup /tenants/a]\nmax = 12\n' > "$tmp/bad.conf"
+gives 2 'bad.conf:4: cram.max: "12" not written' "apply: a bad line is named" kernel apply "$tmp/bad.conf"
+printf '[cgroup /tenants/b]\nmax = 1M\n[cgroup /nothing]\nmax = 1M\n' > "$tmp/bad.conf"
+gives 1 'bad.conf:4: .*no such cgroup' "apply: a cgroup that is not there" kernel apply "$tmp/bad.conf"
+printf '[cgroup /tenants/b]\nmax = 1M\n[cgroup /tenants/b]\nmax = 2M\n' > "$tmp/bad.conf"
+gives 2 'given twice' "apply: the same twice" kernel apply "$tmp/bad.conf"
+gives 1 'No such file' "apply: no file" kernel apply "$tmp/nothing.conf"
+holds "apply: nothing of all this changed anything" same "$before" "$(settings)"
+
+# --- watch ---------------------------------------------------------------------------------
+holds "watch: a line for each event" bash -c '
+	"$1/asan/cramcg" --root "$2" watch --count 2 /tenants/a > "$3" 2>&1 & pid=$!
+	for i in $(seq 200); do ls -l /proc/$pid/fd 2> /dev/null | grep -q inotify && break; sleep 0.05; done; sleep 0.2
+	sed "s/^max 5/max 7/; s/^evict 2/evict 3/" "$2/sys/fs/cgroup/tenants/a/cram.events" > "$3.new"
+	cat "$3.new" > "$2/sys/fs/cgroup/tenants/a/cram.events"
+	wait $pid; cat "$3"; grep -q "/tenants/a max +2 (7)" "$3" && grep -q "/tenants/a evict +1 (3)" "$3"' _ "$build" "$root" "$tmp/watched"
+gives 1 'cram is not enabled' "watch of what has no cram" cramcg watch /plain
+
+# --- run --------------------------------------------------------------------------------------
+fresh
+gives 2 'a command comes after --' "run: no command" kernel run max=1M
+gives 2 'did you mean 12M' "run: a bad limit" kernel run max=12 -- true
+gives 1 'File exists' "run --cgroup of one that is there" kernel run --cgroup /tenants/a max=1M -- true
+
+# --- doctor, metrics ---------------------------------------------------------------------------
+gives 4 'node 2 is low' "doctor: a warning, and its status" cramcg doctor
+gives 4 'cram_sim: the node is a model' "doctor: an emulated node is called that" cramcg doctor
+echo lost > "$root/sys/devices/system/node/node1/cram/state"
+gives 1 'cramcg node 1 open' "doctor: a lost node, and what mends it" cramcg doctor
+echo 3 > "$root/sys/devices/system/node/node1/cram/over_capacity"
+gives 1 '3 stores found no cell: data was lost' "doctor: lost data" cramcg doctor
+echo 0 > "$root/sys/kernel/mm/cram/enabled"
+gives 1 'refuse_off' "doctor: switched off" cramcg doctor
+holds "doctor --json" bash -c '"$@" doctor -J | jq -e "map(.severity) | index(\"error\") != null"' _ "$build/cramcg" --root "$root"
+sed -i 's/memory //' "$cg/cgroup.controllers"
+gives 1 'refuse_memcg' "doctor: memory is not on v2" cramcg doctor
+rm -r "$root/sys/devices"
+gives 1 'no cram node' "doctor: no device" cramcg doctor
+gives 3 'no cram node' "nodes: none" cramcg nodes
+fresh
+if command -v promtool > /dev/null; then
+	holds "metrics are as promtool wants them" bash -c '"$@" metrics | promtool check metrics' _ "$build/cramcg" --root "$root"
+else
+	n=$((n + 1)); echo "ok $n - metrics are as promtool wants them # SKIP no promtool"
+fi
+gives 0 'cram_cgroup_resident_bytes\{cgroup="/tenants/a"\} 100663296' "metrics" cramcg metrics
+gives 0 '^cram_cgroup_refused_pages_total\{cgroup="/tenants/a",rule="refuse_max"\} 1500' "metrics: refusals by rule" cramcg metrics
+gives 0 '^# EOF' "metrics --openmetrics" cramcg metrics --openmetrics
+gives 0 '' "metrics --textfile" cramcg metrics --textfile "$tmp/cram.prom"
+holds "metrics --textfile: all of it, and nothing beside" bash -c 'grep -q cram_node_state "$1/cram.prom" && [ "$(ls "$1" | grep -c cram.prom)" = 1 ]' _ "$tmp"
+gives 1 'No such file' "metrics --textfile nowhere" cramcg metrics --textfile "$tmp/nowhere/cram.prom"
+
+# --- machines without --------------------------------------------------------------------------
+fresh
+sed -i 's/ cram$//' "$cg/cgroup.controllers"
+for verb in list "show /tenants" "set /tenants max=1M" "dump" "watch /tenants" "apply $tmp/all.conf" "reclaim /tenants 1M" "enable /tenants"; do
+	# shellcheck disable=SC2086
+	gives 3 'cram is not among them' "without cram: $verb" cramcg $verb
+done
+gives 3 'in a container: enable cram in the parent' "doctor: in a container without cram" cramcg doctor
+rm -r "$root/sys/kernel"
+gives 3 'this kernel has no cram' "doctor: a kernel without cram" cramcg doctor
+gives 0 'cram_available 0' "metrics: a kernel without cram" cramcg metrics
+rm "$cg/cgroup.controllers"
+gives 3 'cgroup2 is not mounted' "without cgroup2: list" cramcg list
+gives 3 'cgroup2 is not mounted' "without cgroup2: doctor" cramcg doctor
+fresh
+for f in cram.page.max cram.writable_budget cram.stat cram.nodes.effective cram.peak; do
+	find "$cg" -name "$f" -delete
+done
+gives 0 '^/tenants/a +134217728 +100663296' "an older kernel without some files: list" cramcg list
+gives 0 'resident' "an older kernel without some files: show" cramcg show /tenants/a
+fresh
+for f in "$cg"/*/cram.current "$cg"/*/*/cram.current; do
+	echo 12345678 > "${f%current}compressed.current"
+	echo 33554432 > "${f%current}writable_budget.effective"
+done
+gives 0 '^/tenants/a .* 8\.15 ' "a newer kernel: cram.compressed.current counts" cramcg list
+gives 0 '^/tenants/b .* 33554432 ' "a newer kernel: cram.writable_budget.effective counts" cramcg list
+if [ "$(id -u)" = 0 ] && command -v setpriv > /dev/null; then
+	chmod 755 "$tmp"
+	gives 1 'needs root' "unprivileged: set" setpriv --reuid 65534 --clear-groups "$build/cramcg" --root "$root" set /tenants/a low=4K
+	gives 0 '^/tenants/a' "unprivileged: list" setpriv --reuid 65534 --clear-groups "$build/cramcg" --root "$root" list
+fi
+
+# --- thousands ------------------------------------------------------------------------------------
+many=$tmp/many/sys/fs/cgroup
+mkdir -p "$many/g1"
+cp "$cg/cgroup.controllers" "$many/"
+cp "$cg/tenants/b"/cram.* "$many/g1/"
+for i in $(seq 99); do cp -rl "$cg/tenants/b" "$many/g1/c$i"; done
+for i in $(seq 2 50); do cp -rl "$many/g1" "$many/g$i"; done
+# Milliseconds of processor time, because this host may be busy with other tests: two
+# processors share the work.
+fastest() { # COMMAND...: of the fastest of nine
+	local best=999999 took TIMEFORMAT='%U %S'
+	for _ in 1 2 3 4 5 6 7 8 9; do
+		took=$({ time "$@" > /dev/null; } 2>&1 | awk '{ printf "%d", ($1 + $2) * 1000 }')
+		[ "$took" -ge "$best" ] || best=$took
+	done
+	echo "$best"
+}
+# The limit is for a quiet host; three times that tells a mistake from a busy one.
+took=$(fastest "$build/cramcg" --root "$tmp/many" list)
+echo "# list of 5000 cgroups: $took ms of two processors together"
+holds "list of 5000 cgroups takes less than 100 ms of two processors, on a quiet host" test "$took" -lt 600
+holds "  and shows them all" is "$("$build/cramcg" --root "$tmp/many" list -n | wc -l)" 5000
