@@ -172,6 +172,58 @@ gives 2 'a command comes after --' "run: no command" kernel run max=1M
 gives 2 'did you mean 12M' "run: a bad limit" kernel run max=12 -- true
 gives 1 'File exists' "run --cgroup of one that is there" kernel run --cgroup /tenants/a max=1M -- true
 
+# --- top --------------------------------------------------------------------------------------
+fresh
+gives 0 '160M +256M +2.67 +8M +128M +0 +0 +0 .*/tenants$' "top --batch" cramcg top --batch -n 1
+gives 0 '^ +4K .*/odd name\\x0awith' "top: names are not printed raw" cramcg top --batch -n 1
+gives 0 '^ +96M .*   a$' "top --tree" cramcg top --batch -n 1 --tree
+gives 0 'node 2 low +\[\|+ +\] 108M of 128M cells' "top: nodes in words, with a bar" cramcg top --batch -n 1
+gives 2 'it is resident, ratio' "top --sort of nothing" cramcg top --batch --sort nothing
+gives 2 'it is a number from 1' "top -n 0" cramcg top --batch -n 0
+holds "top: rates of what happens between two refreshes" bash -c '
+	"$1/asan/cramcg" --root "$2" top --batch -n 2 -d 2 > "$3" 2>&1 & pid=$!
+	for i in $(seq 200); do grep -q /tenants/a "$3" && break; sleep 0.05; done
+	sed "s/^demote 40000/demote 50000/" "$2/sys/fs/cgroup/tenants/a/cram.stat" > "$3.new"
+	cat "$3.new" > "$2/sys/fs/cgroup/tenants/a/cram.stat"
+	wait $pid; cat "$3"; tail -n 4 "$3" | grep "/tenants/a" | awk "{ exit !(\$6 > 500 && \$6 <= 5100) }"' _ "$build" "$root" "$tmp/rates"
+holds "top: 60 columns are enough" bash -c 'COLUMNS=60 "$@" top --batch -n 1 | awk "length > 60 { exit 1 } /\/tenants\/a/ { n++ } END { exit !n }"' _ "$build/cramcg" --root "$root"
+holds "top on a dumb terminal: lines, no escapes" bash -c '! TERM=dumb script -qec "$* top -n 1" /dev/null < /dev/null | grep -q "$(printf "\033")"' _ "$build/cramcg" --root "$root"
+
+# A terminal of its own, of 60 by 15
+screen() { tmux -L "cramcg-$$" -f /dev/null "$@"; }
+shows() { # REGEX: within 10 s
+	for _ in $(seq 100); do
+		screen capture-pane -p > "$tmp/screen" 2> /dev/null
+		! grep -qE -- "$1" "$tmp/screen" || return 0
+		sleep 0.1
+	done
+	cat "$tmp/screen"
+	return 1
+}
+if command -v tmux > /dev/null; then
+	screen new-session -d -x 60 -y 15 "ASAN_OPTIONS=$ASAN_OPTIONS LSAN_OPTIONS=$LSAN_OPTIONS '$build/asan/cramcg' --root '$root' top -d 1; echo \"ended with \$?\"; sleep 60"
+	holds "top on a screen of 60 columns" shows '^ *160M +256M +2.67 .*/tenants'
+	holds "top: all lines fit" bash -c 'awk "length > 60 { exit 1 }" "$1"' _ "$tmp/screen"
+	screen send-keys t
+	holds "top: t shows the tree" shows '^ *4M .*  redis.service'
+	screen send-keys N
+	holds "top: N sorts by name" shows 'CGROUPv'
+	screen send-keys h
+	holds "top: h helps" shows 'q +quit'
+	screen send-keys x
+	holds "top: and goes back" shows 'CGROUPv'
+	screen send-keys / redis Enter
+	holds "top: / filters" bash -c 'for i in $(seq 100); do tmux -L "$1" capture-pane -p > "$2"; grep -q redis "$2" && ! grep -q tenants "$2" && exit; sleep 0.1; done; cat "$2"; exit 1' _ "cramcg-$$" "$tmp/screen"
+	screen send-keys / Enter
+	screen resize-window -x 100 -y 20 2> /dev/null || screen resize-pane -x 100 -y 20
+	holds "top: a larger window has more columns" shows 'WRITABLE +BUDGET'
+	screen send-keys q
+	holds "top: q ends it, and nothing leaked" shows 'ended with 0'
+	screen kill-server
+else
+	n=$((n + 1)); echo "ok $n - top on a screen # SKIP no tmux"
+fi
+
 # --- doctor, metrics ---------------------------------------------------------------------------
 gives 4 'node 2 is low' "doctor: a warning, and its status" cramcg doctor
 gives 4 'cram_sim: the node is a model' "doctor: an emulated node is called that" cramcg doctor
@@ -255,3 +307,15 @@ took=$(fastest "$build/cramcg" --root "$tmp/many" list)
 echo "# list of 5000 cgroups: $took ms of two processors together"
 holds "list of 5000 cgroups takes less than 100 ms of two processors, on a quiet host" test "$took" -lt 600
 holds "  and shows them all" is "$("$build/cramcg" --root "$tmp/many" list -n | wc -l)" 5000
+# Starting takes what every start takes: ten refreshes less one are nine
+processor_ms() { # COMMAND...
+	local TIMEFORMAT='%U %S'
+	{ time "$@" > /dev/null; } 2>&1 | awk '{ printf "%d", ($1 + $2) * 1000 }'
+}
+many_top() {
+	processor_ms env TERM=xterm script -qec "stty cols 80 rows 24; '$build/cramcg' --root '$tmp/many' top -d 0.1 -n $1" \
+		/dev/null < /dev/null
+}
+took=$((($(many_top 10) - $(many_top 1)) / 9))
+echo "# a refresh of top with 5000 cgroups, all with pages: $took ms"
+holds "top with 5000 cgroups takes less than 5 % of a processor, on a quiet host" test "$took" -lt 100
