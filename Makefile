@@ -73,6 +73,10 @@ cramcg: $(DEPS) ## build the command-line tool cramcg and its library (build/cra
 cramcg-tests: $(DEPS)
 	@$(MAKE) -s -C tools/cramcg B=$(CURDIR)/build/cramcg tests
 
+.PHONY: install
+install: cramcg ## install cramcg, its library, manual pages and completion (DESTDIR= PREFIX=/usr/local)
+	@$(MAKE) -s -C tools/cramcg B=$(CURDIR)/build/cramcg install
+
 ##@ Running
 
 .PHONY: vm

@@ -103,28 +103,26 @@ void verb_help(const struct verb *v, FILE *f)
 		fprintf(f, "\nExample:\n  %s\n", v->example);
 }
 
-/* VERB|ARGUMENT|--option|-o|ARG|HELP, for completion and the manual page */
+/* Fields between tabs: verb, what an argument is, --option, -o, argument, help */
 void dump_options(FILE *f)
 {
+	const char *name, *help;
+
 	for (const struct verb *const *v = verbs; *v; v++) {
 		const struct option_row *r;
 
-		fprintf(f, "%s|%s|||%s|%s\n", (*v)->name, (*v)->completes, (*v)->args, (*v)->summary);
+		fprintf(f, "%s\t%s\t\t\t%s\t%s\n", (*v)->name, (*v)->completes, (*v)->args, (*v)->summary);
 		for (size_t i = 0; (r = row(*v, i)); i++) {
-			fprintf(f, "%s||--%s|", (*v)->name, r->name);
+			fprintf(f, "%s\t\t--%s\t", (*v)->name, r->name);
 			if (r->letter < 256)
 				fprintf(f, "-%c", r->letter);
-			fprintf(f, "|%s|%s\n", r->arg ? r->arg : "", r->help);
+			fprintf(f, "\t%s\t%s\n", r->arg ? r->arg : "", r->help);
 		}
-	}
-	for (const struct verb *const *v = verbs; *v; v++)
 		for (size_t i = 0; i < (*v)->nr_columns; i++)
-			fprintf(f, "+%s|%s|||%s|%s\n", (*v)->name, (*v)->columns[i].name,
+			fprintf(f, "+%s\t%s\t\t\t%s\t%s\n", (*v)->name, (*v)->columns[i].name,
 				(*v)->columns[i].json, (*v)->columns[i].help);
-	for (int object = 0; object < 2; object++) {
-		const char *name, *help;
-
-		for (size_t i = 0; (name = cramcg_setting_name("cn"[object], i, &help)); i++)
-			fprintf(f, "=%c|%s|||value|%s\n", "cn"[object], name, help);
 	}
+	for (int object = 0; object < 2; object++)
+		for (size_t i = 0; (name = cramcg_setting_name("cn"[object], i, &help)); i++)
+			fprintf(f, "=%c\t%s\t\t\tvalue\t%s\n", "cn"[object], name, help);
 }

@@ -13,8 +13,8 @@
 enum { O_CREATE = 256, O_NO_WAIT };
 static const struct option_row options[] = {
 	{ "dry-run", 'N', NULL, "show what differs, change nothing" },
-	{ "create", O_CREATE, NULL, "make cgroups that are missing, and enable cram on the way" },
-	{ "no-wait", O_NO_WAIT, NULL, "do not wait for what is above a lowered limit to leave" },
+	{ "create", O_CREATE, NULL, "make missing cgroups, enable cram on the way" },
+	{ "no-wait", O_NO_WAIT, NULL, "do not wait until what is above a limit has left" },
 	{ "json", 'J', NULL, "print the changes as JSON" },
 	{ 0 }
 };

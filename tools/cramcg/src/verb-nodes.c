@@ -149,7 +149,7 @@ const struct verb verb_nodes = {
 /* --- node N ------------------------------------------------------------------------- */
 
 static const struct option_row node_options[] = {
-	{ "dry-run", 'N', NULL, "check everything, show what would change, change nothing" },
+	{ "dry-run", 'N', NULL, "check, show what would change, change nothing" },
 	{ "bytes", 'b', NULL, "print sizes in bytes" },
 	{ "human", 'H', NULL, "print sizes with K, M, G, even into a pipe" },
 	{ 0 }

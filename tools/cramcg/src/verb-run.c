@@ -22,7 +22,7 @@ enum { O_SLICE = 256, O_UNIT, O_CGROUP };
 static const struct option_row options[] = {
 	{ "slice", O_SLICE, "SLICE", "put the scope there" },
 	{ "unit", O_UNIT, "NAME", "call the scope so" },
-	{ "cgroup", O_CGROUP, "PATH", "without systemd: make this cgroup, and remove it afterwards" },
+	{ "cgroup", O_CGROUP, "PATH", "no systemd: make this cgroup, remove it afterwards" },
 	{ 0 }
 };
 

@@ -10,9 +10,9 @@
 
 enum { O_ENABLE = 256, O_RUNTIME, O_NO_WAIT, O_NOW };
 static const struct option_row options[] = {
-	{ "dry-run", 'N', NULL, "check everything, show what would change, change nothing" },
+	{ "dry-run", 'N', NULL, "check, show what would change, change nothing" },
 	{ "enable", O_ENABLE, NULL, "enable cram on the way to the cgroup first" },
-	{ "no-wait", O_NO_WAIT, NULL, "do not wait for what is above a lowered limit to leave" },
+	{ "no-wait", O_NO_WAIT, NULL, "do not wait until what is above a limit has left" },
 	{ "runtime", O_RUNTIME, NULL, "of a service: until the next boot, not for ever" },
 	{ "now", O_NOW, NULL, "of a service: until it is restarted; nothing is kept" },
 	{ "json", 'J', NULL, "print the changes as JSON" },
@@ -171,7 +171,7 @@ const struct verb verb_enable = {
 
 enum { O_TO = 256 };
 static const struct option_row reclaim_options[] = {
-	{ "to", O_TO, "swap|dram", "there only; otherwise to swap, and what is left to memory" },
+	{ "to", O_TO, "swap|dram", "there only; else to swap, and the rest to memory" },
 	{ 0 }
 };
 
