@@ -77,6 +77,10 @@ cramcg-tests: $(DEPS)
 install: cramcg ## install cramcg, its library, manual pages and completion (DESTDIR= PREFIX=/usr/local)
 	@$(MAKE) -s -C tools/cramcg B=$(CURDIR)/build/cramcg install
 
+.PHONY: deb
+deb: $(DEPS) ## make Debian packages of cramcg and its library (build/deb)
+	@scripts/cramcg-deb
+
 ##@ Running
 
 .PHONY: vm
@@ -130,4 +134,4 @@ shellcheck: $(DEPS) ## check all shell scripts
 
 .PHONY: clean
 clean: ## remove what was built, but not build/linux
-	rm -rf build/cramcg build/kbuild* build/tests build/modules build/vm build/check build/series $(DEPS)
+	rm -rf build/cramcg build/deb build/kbuild* build/tests build/modules build/vm build/check build/series $(DEPS)
