@@ -146,12 +146,41 @@ static int read_old(struct cramcg *ctx, struct entry *e)
 	return e->old ? 0 : fail(ctx, ENOMEM, "out of memory");
 }
 
+struct on_node {
+	int node;
+	uint64_t bytes;
+};
+
+static void add_node(int node, uint64_t bytes, void *arg)
+{
+	struct on_node *n = arg;
+
+	if (node == n->node)
+		n->bytes = bytes;
+}
+
+/* "N1 64M" against what is resident on node 1 */
+static bool node_must_wait(struct cramcg *ctx, const struct entry *e)
+{
+	struct on_node n = { .node = atoi(e->new + 1) };
+	_cleanup_free_ char *text = NULL;
+	uint64_t limit;
+
+	if (cramcg_parse_size(strchr(e->new, ' ') + 1, &limit) || limit >= CRAMCG_AUTO ||
+	    read_at(ctx, e->dir, e->where, "cram.numa_stat", &text))
+		return false;
+	cramcg_parse_numa(text, "resident", add_node, &n);
+	return n.bytes > limit;
+}
+
 /* Is more in use than the new number permits? */
 static bool must_wait(struct cramcg *ctx, const struct entry *e)
 {
 	_cleanup_free_ char *text = NULL;
 	uint64_t limit, usage;
 
+	if (e->key->kind & VALUE_NODE_SIZE)
+		return node_must_wait(ctx, e);
 	return e->key->usage && !cramcg_parse_size(e->new, &limit) && limit < CRAMCG_AUTO &&
 	       !read_at(ctx, e->dir, e->where, e->key->usage, &text) &&
 	       !cramcg_parse_size(text, &usage) && usage > limit;

@@ -15,6 +15,21 @@ static char *where_of(struct cramcg *ctx, const char *path)
 	return asprintf(&where, "%s%s", ctx->mount, path[1] ? path : "") < 0 ? NULL : where;
 }
 
+/* All of a file that has one value, or one for each node on lines of their own */
+static int write_again(struct cramcg *ctx, int dir, const char *where, const char *file,
+		       const char *text)
+{
+	_cleanup_free_ char *copy = strdup(text);
+	char *line, *save = NULL;
+	int err = 0;
+
+	if (!copy)
+		return fail(ctx, ENOMEM, "out of memory");
+	for (line = strtok_r(copy, "\n", &save); line && !err; line = strtok_r(NULL, "\n", &save))
+		err = write_at(ctx, dir, where, file, line, 0);
+	return err;
+}
+
 /* Writing the same limit again, without O_NONBLOCK, evicts or revokes what is above */
 int cramcg_settle(struct cramcg *ctx, const char *path, const char *key)
 {
@@ -36,7 +51,7 @@ int cramcg_settle(struct cramcg *ctx, const char *path, const char *key)
 	}
 	err = read_at(ctx, dir, where, file, &limit);
 	if (!err)
-		err = write_at(ctx, dir, where, file, limit, 0);
+		err = write_again(ctx, dir, where, file, limit);
 	if (err || !k->usage)
 		return err;
 	err = read_at(ctx, dir, where, k->usage, &usage);

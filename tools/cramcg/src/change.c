@@ -82,9 +82,24 @@ static int settle(struct slow *s)
 	return cramcg_settle(s->ctx, s->path, s->key);
 }
 
+static void on_node(int node, uint64_t bytes, void *arg)
+{
+	struct slow *s = arg;
+
+	if (node == s->node)
+		s->bytes = bytes;
+}
+
 static uint64_t usage(struct slow *s)
 {
+	_cleanup_free_ char *text = NULL;
 	struct sample sample;
+
+	if (s->node >= 0) {
+		if (!cramcg_read(s->ctx, s->path, "cram.numa_stat", &text))
+			cramcg_parse_numa(text, "resident", on_node, s);
+		return s->bytes;
+	}
 
 	if (sample_path(s->ctx, s->path, READ_USAGE, &sample))
 		return 0;
@@ -110,7 +125,9 @@ int settle_plan(struct cramcg *ctx, struct cramcg_plan *plan)
 		s.path = c.name;
 		s.key = c.key;
 		s.what = strstr(c.key, "writable") ? "revoking" : "evicting";
-		cramcg_parse_size(c.new, &s.target);
+		/* "N1 67108864" is of one node */
+		s.node = *c.new == 'N' ? atoi(c.new + 1) : -1;
+		cramcg_parse_size(s.node < 0 ? c.new : strchr(c.new, ' ') + 1, &s.target);
 		one = wait_for(&s);
 		if (one > status)
 			status = one;

@@ -105,7 +105,7 @@ void top_node_line(const struct top_node *node, char *line, int width)
 }
 
 /* Wide terminals have more columns, narrow ones shorter ones */
-static bool has_writable(int width) { return width >= 90; }
+static bool has_writable(int width) { return width >= 104; }
 static bool has_history(int width) { return width >= 76; }
 static bool is_narrow(int width) { return width < 76; }
 

@@ -81,6 +81,10 @@ holds "set: both are there" is "$(value tenants/b/cram.node.max)" "N1 67108864
 N2 33554432"
 gives 0 '' "set: take one away" kernel set /tenants/b node.max=N1:max
 holds "set: the other stays" is "$(value tenants/b/cram.node.max)" "N2 33554432"
+holds "set: a lowered limit of a node is waited for" bash -c '"$@" set -J --dry-run /tenants/b node.max=N1:1M node.max=N2:1M | jq -e "[.changes[].waits] == [true, false]"' _ "$build/cramcg" --root "$root"
+gives 0 '' "  and done" kernel set /tenants/b node.max=N1:32M
+holds "  the other stays, again" is "$(value tenants/b/cram.node.max)" "N2 33554432
+N1 33554432"
 gives 0 '' "set nodes" kernel set /tenants/b nodes=2,1
 holds "set nodes: as the kernel has it" is "$(value tenants/b/cram.nodes)" "1-2"
 gives 2 'only services can keep settings' "set of a slice without --now" kernel set system.slice max=1G
@@ -223,6 +227,35 @@ if command -v tmux > /dev/null; then
 else
 	n=$((n + 1)); echo "ok $n - top on a screen # SKIP no tmux"
 fi
+
+# --- advise -----------------------------------------------------------------------------------
+gives 0 'max = 120M' "advise: a quarter above what is resident" cramcg advise /tenants/a --for 0.5s --every 0.1s
+gives 2 'a time is such as' "advise --for a word" cramcg advise /tenants/a --for ever
+gives 1 'cram is not enabled' "advise for what has no cram" cramcg advise /plain --for 0.2s --every 0.1s
+holds "advise --json" bash -c '"$@" advise /tenants/a --for 0.3s --every 0.1s -J | jq -e ".proposals | map(.key) == [\"max\", \"low\", \"writable_budget\"]"' _ "$build/cramcg" --root "$root"
+# Counters that grow all the time: KEY N KEY N...
+growing() {
+	local file=$cg/tenants/a/cram.stat i=0 key
+	while [ -e "$tmp/growing" ]; do
+		i=$((i + 1))
+		for key; do sed "s/^$key .*/$key $((50000 + i * 100000))/" "$file" > "$tmp/stat" && cp "$tmp/stat" "$file.new" && mv "$file.new" "$file"; done
+		sleep 0.05
+	done
+}
+advised_while() { # KEYS...: advise while these counters grow
+	touch "$tmp/growing"
+	growing "$@" &
+	cramcg advise /tenants/a --for 2s --every 0.3s
+	rm "$tmp/growing"
+	wait $!
+}
+gives 0 'pages came back by a write, so they are not cold' "advise: what comes back is not cold" advised_while demote promote_write
+gives 0 'writable_budget = [0-9.]+[MG]' "advise: a budget for what is written" advised_while demote promote_write
+gives 0 'were refused by refuse_max meanwhile: a quarter more' "advise: more for who is refused" advised_while refuse_max
+gives 0 'of the node: low_bytes = ' "advise: a watermark for who demotes fast" advised_while demote
+fresh
+gives 0 'max = 120M' "advise --apply" kernel advise /tenants/a --for 0.3s --every 0.1s --apply
+holds "advise --apply: as proposed" is "$(value tenants/a/cram.max) $(value tenants/a/cram.low)" "125829120 100663296"
 
 # --- doctor, metrics ---------------------------------------------------------------------------
 gives 4 'node 2 is low' "doctor: a warning, and its status" cramcg doctor
