@@ -58,7 +58,7 @@ clean_up() {
 trap clean_up EXIT
 
 echo "TAP version 13"
-echo "1..52"
+echo "1..54"
 
 # --- from nothing -------------------------------------------------------------------
 check "doctor: the kernel has cram, and a node" sh -c 'cramcg doctor -v; cramcg doctor -v | grep -q "^ok .*node '"$NODE"' is open"'
@@ -94,6 +94,11 @@ check "top: it is there" says 0 '/cramcg-test/a$' cramcg top --batch -n 2 -d 0.5
 check "metrics: its bytes" sh -c 'cramcg metrics | grep -q "cram_cgroup_resident_bytes{cgroup=\"/cramcg-test/a\"} [1-9]"'
 check "set: a lowered limit is waited for" says 0 '' cramcg set /cramcg-test/a max=8M
 check "  and obeyed" at_most "$(current a)" $((8 << 20))
+cramcg set /cramcg-test/a max=max
+demote a 8M 10
+check "set: a lowered limit of a node is waited for" says 0 '' cramcg set /cramcg-test/a node.max="N$NODE":4M
+check "  and obeyed" at_most "$(current a)" $((4 << 20))
+cramcg set /cramcg-test/a max=4M node.max="N$NODE":max
 check "watch: a limit that is hit is told" sh -c '
 	timeout 20 cramcg watch --json --count 1 /cramcg-test/a > /tmp/watched & pid=$!
 	for i in $(seq 100); do ls -l /proc/*/fd 2> /dev/null | grep -q "cramcg-test/a/cram.events" && break; sleep 0.1; done

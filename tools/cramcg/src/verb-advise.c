@@ -249,7 +249,11 @@ static int propose_watermark(struct advice *a)
 		return 0;
 	low = node_size(a->ctx, a->node, "low_bytes");
 	physical = node_size(a->ctx, a->node, "physical_bytes");
-	if (low >= UNKNOWN || physical >= UNKNOWN || cells <= low || ceil(cells / MIB) * MIB > physical)
+	if (low >= UNKNOWN || physical >= UNKNOWN)
+		return 0;
+	/* Not so much that the device would be of no use */
+	cells = fmin(cells, physical / 2.0);
+	if (cells <= low)
 		return 0;
 	return propose(a, 'n', "low_bytes", cells,
 		       "%.0f pages a second were demoted, at %.2f to 1 or worse in one of ten looks: what that takes in %d seconds has to be free when eviction begins",

@@ -219,7 +219,7 @@ if command -v tmux > /dev/null; then
 	screen send-keys / redis Enter
 	holds "top: / filters" bash -c 'for i in $(seq 100); do tmux -L "$1" capture-pane -p > "$2"; grep -q redis "$2" && ! grep -q tenants "$2" && exit; sleep 0.1; done; cat "$2"; exit 1' _ "cramcg-$$" "$tmp/screen"
 	screen send-keys / Enter
-	screen resize-window -x 100 -y 20 2> /dev/null || screen resize-pane -x 100 -y 20
+	screen resize-window -x 110 -y 20 2> /dev/null || screen resize-pane -x 110 -y 20
 	holds "top: a larger window has more columns" shows 'WRITABLE +BUDGET'
 	screen send-keys q
 	holds "top: q ends it, and nothing leaked" shows 'ended with 0'
