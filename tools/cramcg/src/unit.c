@@ -107,9 +107,10 @@ int find_cgroup(struct cramcg *ctx, const char *name, char **path, char **unit)
 
 	if (unit)
 		*unit = NULL;
-	if (!cramcg_mount(ctx))
-		return report_error(ctx, cramcg_path(ctx, "/", path)) == STATUS_FAILED ?
-		       STATUS_MISSING : STATUS_MISSING;
+	if (!cramcg_mount(ctx)) {
+		cramcg_available(ctx);
+		return report(STATUS_MISSING, "%s", cramcg_error(ctx));
+	}
 	if (!strcmp(name, "self") || parse_number(name, 999999999, &pid)) {
 		err = cramcg_path_of_pid(ctx, *name == 's' ? 0 : pid, path);
 	} else if (is_unit_name(name)) {

@@ -180,9 +180,8 @@ const struct verb verb_apply = {
 
 /* --- dump ---------------------------------------------------------------------------- */
 
-enum { O_ALL_SETTINGS = 'a' };
-static const struct option_row dump_options_[] = {
-	{ "all", O_ALL_SETTINGS, NULL, "defaults, too" },
+static const struct option_row dump_rows[] = {
+	{ "all", 'a', NULL, "defaults, too" },
 	{ 0 }
 };
 
@@ -249,7 +248,7 @@ static int dump_cgroup(const char *path, int dir, int depth, void *arg)
 	if (faccessat(dir, "cram.max", F_OK, 0))
 		return CRAMCG_SKIP;
 	quoted = cramcg_conf_quote(path);
-	if (!quoted || asprintf(&section, "%s[cgroup %s]", "", quoted) < 0)
+	if (!quoted || asprintf(&section, "[cgroup %s]", quoted) < 0)
 		return -ENOMEM;
 	c->d.open = false;
 	for (size_t i = 0; (key = cramcg_setting_name('c', i, NULL)); i++) {
@@ -308,5 +307,5 @@ static int run_dump(struct cramcg *ctx, int argc, char **argv)
 const struct verb verb_dump = {
 	.name = "dump", .args = "[CGROUP]", .summary = "the settings as a file for apply",
 	.example = "cramcg dump > /etc/cramcg/all.conf",
-	.options = dump_options_, .completes = "cgroup", .run = run_dump,
+	.options = dump_rows, .completes = "cgroup", .run = run_dump,
 };
