@@ -1,0 +1,123 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# usage: tests/suites/configs.sh
+#
+# Have the compiler check our files, and the files that call them, in configurations
+# that nobody boots: without swap, without huge pages, without debugging, without
+# cram. What follows from switching an option off, Kconfig says; the command lines
+# are those of the kernel that the other tests run, with what is different undefined.
+# And options without which there can be no cram have to take it along.
+#
+# On the host; after the kernel was built here this takes less than a minute on two cores.
+# shellcheck disable=SC1091
+. "$(dirname "$0")/../../scripts/lib.sh"
+help_if_asked "$@"
+set -u
+
+out=$(scripts/kernel-config --dir "")
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+# Ours, and what they hook
+# shellcheck disable=SC2119
+mapfile -t ours < <(overlay_files | sed 's/ .*//' | grep -E '^(arch|drivers|kernel|mm)/.*\.c$' |
+	grep -vE '/tests/|_test\.c$')
+mapfile -t hooked < <(sed -n 's|^+++ b/\(.*\)\.c$|\1.c|p' patches/linux/*.patch | sort -u)
+
+# Those of FILES that this configuration compiles have a command line.
+compiled() { # FILE...
+	local f
+	for f; do
+		[ ! -e "$out/$(dirname "$f")/.$(basename "$f" .c).o.cmd" ] || echo "$f"
+	done
+}
+
+# Kconfig's answer to switching options off
+config_without() { # OPTION...
+	local o
+	cp "$out/.config" "$tmp/config"
+	for o; do
+		sed -i "s/^CONFIG_$o=.*/# CONFIG_$o is not set/" "$tmp/config"
+	done
+	scripts/kmake -s KCONFIG_CONFIG="$tmp/config" olddefconfig > "$tmp/log" 2>&1
+}
+
+# The difference, for the preprocessor
+header() {
+	diff <(grep -v '^#' "$out/.config" | sort) <(grep -v '^#' "$tmp/config" | sort) |
+		sed -n 's/^< \(CONFIG_[A-Z0-9a-z_]*\)=m$/#undef \1_MODULE/p
+			s/^< \(CONFIG_[A-Z0-9a-z_]*\)=.*/#undef \1/p
+			s/^> \(CONFIG_[A-Z0-9a-z_]*\)=m$/#define \1_MODULE 1/p
+			s/^> \(CONFIG_[A-Z0-9a-z_]*\)=y$/#define \1 1/p
+			s/^> \(CONFIG_[A-Z0-9a-z_]*\)=\([^ym].*\)$/#define \1 \2/p'
+}
+
+# One file with $tmp/$1.h on top; says what is wrong
+check_file() { # NAME FILE
+	local cmd o
+	o=$(dirname "$2")/$(basename "$2" .c).o
+	cmd=$(sed -n "s/^savedcmd_[^ ]* := //p" "$out/$(dirname "$o")/.$(basename "$o").cmd" |
+		sed "s/;.*//; s| -c -o $o | -fsyntax-only -include $tmp/$1.h |; s|-Wp,-MMD,[^ ]*||")
+	case $cmd in
+	*-fsyntax-only*) (cd "$out" && eval "$cmd") 2>&1 | grep -E '(error|warning):' ;;
+	*) echo "$2: error: no command line" ;;
+	esac
+}
+export -f check_file
+export out tmp
+
+n=0
+report() { # STATUS WHAT
+	n=$((n + 1))
+	[ "$1" = 0 ] && echo "ok $n $2" || echo "not ok $n $2"
+}
+
+# Files that have an option of their own
+still_compiled() {
+	if is_on CRAM_VERIFY; then cat; else grep -v '^mm/cram/verify\.c$'; fi |
+		if is_on DEBUG_FS; then cat; else grep -v '^mm/cram/debugfs\.c$'; fi
+}
+
+check() { # NAME FILES...
+	local name=$1 found
+	shift
+	header > "$tmp/$name.h"
+	# shellcheck disable=SC2016 # expanded there
+	found=$(printf '%s\n' "$@" | still_compiled |
+		xargs -P "$(nproc)" -I{} bash -c 'check_file "$0" "$1"' "$name" {})
+	[ -z "$found" ] || printf '# %s\n' "$found"
+	[ -z "$found" ] && [ -s "$tmp/$name.h" ]
+}
+
+is_on() { grep -q "^CONFIG_$1=" "$tmp/config"; }
+
+echo "TAP version 13"
+scripts/kernel-tree > "$tmp/log" 2>&1 || { cat "$tmp/log"; echo "Bail out! no kernel tree"; exit 1; }
+# A finished kernel may be one that was built elsewhere, without command lines
+if [ ! -e "$out/mm/.vmscan.o.cmd" ] || [ ! -e "$out/mm/cram/.demote.o.cmd" ]; then
+	scripts/kmake -s mm/ kernel/ fs/proc/ drivers/base/ drivers/cxl/ arch/x86/ > "$tmp/log" 2>&1 ||
+		{ sed 's/^/# /' "$tmp/log"; echo "Bail out! not compiled"; exit 1; }
+fi
+mapfile -t ours < <(compiled "${ours[@]}")
+mapfile -t hooked < <(compiled "${hooked[@]}")
+
+for options in "SWAP LRU_GEN" TRANSPARENT_HUGEPAGE DEBUG_FS; do
+	# shellcheck disable=SC2086 # words
+	config_without $options
+	is_on CRAM && check "${options// /_}" "${ours[@]}"
+	report $? "${#ours[@]} files of ours without $options"
+done
+config_without CRAM
+! is_on CRAM && ! is_on CXL_CRAM && check CRAM "${hooked[@]}"
+report $? "${#hooked[@]} files with hooks without CRAM"
+for options in NUMA MEMORY_FAILURE; do
+	config_without $options
+	! is_on CRAM && ! is_on CXL_CRAM && ! is_on CRAM_SIM
+	report $? "no cram without $options"
+done
+
+# It finds what is missing
+echo '#define cram_may_demote(...) cram_no_such_thing' > "$tmp/control.h"
+check_file control mm/vmscan.c | grep -q cram_no_such_thing
+report $? "control: a name that is not declared is found"
+echo "1..$n"
