@@ -23,12 +23,14 @@ struct vm_fault;
  * @folios: isolated, unlocked anonymous folios of one node
  * @nr: the pages of these
  * @src_nid: that node
+ * @in_vain: pages that were compressed to no avail, see cram_content_fits()
  * @closed: offered once already, what comes now goes to swap
  */
 struct cram_offer {
 	struct list_head folios;
 	unsigned long nr;
 	int src_nid;
+	unsigned int in_vain;
 	bool closed;
 };
 

@@ -10,7 +10,7 @@
  *
  * The rules of admission, in their order, each with a counter of its own name:
  * refuse_off, refuse_memcg, refuse_right, refuse_max, refuse_state,
- * refuse_room, and last refuse_page.
+ * refuse_room, refuse_page, and last refuse_content.
  */
 #include <linux/cgroup.h>
 #include <linux/mm.h>
@@ -114,9 +114,16 @@ static void cram_refuse(struct cram_cgroup *cg, int src_nid, unsigned long nr,
 		cram_refuse_max(cg, asked);
 }
 
+/* Compressed bytes that a page may take; with 0, none fits. RCU. */
+static u64 cram_page_max(struct cram_cgroup *cg, struct cram_node *cn)
+{
+	return min(cram_cgroup_page_max(cg), READ_ONCE(cn->page_max));
+}
+
 bool __cram_may_demote(struct mem_cgroup *memcg, int nid)
 {
 	struct cram_cgroup *cg;
+	struct cram_node *cn;
 	enum cram_stat why;
 
 	/* What is on a private node is not for reclaim to demote */
@@ -125,8 +132,9 @@ bool __cram_may_demote(struct mem_cgroup *memcg, int nid)
 
 	guard(rcu)();
 	cg = cram_cgroup_of(memcg);
-	if (cram_target(cg, nid, 1, &why))
-		return !cram_cgroup_unfit(cg);
+	cn = cram_target(cg, nid, 1, &why);
+	if (cn)
+		return cram_page_max(cg, cn) && !cram_cgroup_unfit(cg);
 	/* No page will be offered then that could be refused: tell it here */
 	if (why == CRAM_STAT_REFUSE_MAX)
 		cram_refuse_max(cg, 1);
@@ -226,16 +234,26 @@ static bool cram_suitable(struct folio *folio)
 	return folio_memcg_charged(folio);
 }
 
+/*
+ * Pages that one pass of reclaim compresses for nothing, because they, or another
+ * page of their folio, do not fit: as many as are in a huge page.
+ */
+#define CRAM_IN_VAIN	512
+
 /* Does each page compress as well as the cgroup and the node demand? */
-static bool cram_content_fits(struct folio *folio, u64 max)
+static bool cram_content_fits(struct cram_offer *offer, struct folio *folio, u64 max)
 {
 	long i;
 
 	if (max == U64_MAX)
 		return true;
-	for (i = 0; i < folio_nr_pages(folio); i++)
-		if (cram_compressed_size(folio_page(folio, i)) > max)
+	for (i = 0; i < folio_nr_pages(folio); i++) {
+		if (cram_compressed_size(folio_page(folio, i)) > max) {
+			offer->in_vain += i + 1;
 			return false;
+		}
+		cond_resched();
+	}
 	return true;
 }
 
@@ -268,8 +286,12 @@ bool __cram_offer_folio(struct cram_offer *offer, struct folio *folio,
 	/* For all: a large folio for which there is none when its turn comes is split */
 	cn = cram_target(cg, offer->src_nid, offer->nr + nr, &why);
 	if (cn)
-		page_max = min(cram_cgroup_page_max(cg), READ_ONCE(cn->page_max));
-	else
+		page_max = cram_page_max(cg, cn);
+	if (cn && (!page_max || offer->in_vain >= CRAM_IN_VAIN) && page_max != U64_MAX) {
+		cn = NULL;
+		why = CRAM_STAT_REFUSE_CONTENT;
+	}
+	if (!cn)
 		cram_refuse(cg, offer->src_nid, nr, offer->nr + nr, why);
 	rcu_read_unlock();
 	if (!cn)
@@ -279,10 +301,10 @@ bool __cram_offer_folio(struct cram_offer *offer, struct folio *folio,
 	if (folio_test_swapcache(folio) && !folio_free_swap(folio))
 		return false;
 
-	fits = cram_content_fits(folio, page_max);
+	fits = cram_content_fits(offer, folio, page_max);
 	/* Only the first page is left here then, the others are offered by themselves */
 	if (!fits && nr > 1 && !split_folio_to_list(folio, split_folios))
-		fits = cram_content_fits(folio, page_max);
+		fits = cram_content_fits(offer, folio, page_max);
 	if (page_max != U64_MAX)
 		cram_tell_content(offer, folio, fits);
 	if (!fits)
