@@ -176,8 +176,10 @@ static inline bool cram_may_age_anon(void)
  * Only when demotion was refused for want of room: waits, killably and for
  * 500 ms at most, for a reading that began later. Returns true when there is
  * room now that was not there before, so it is worth trying again, as often as
- * before it was asked. Asked again it says false unless the room was used up
- * meanwhile, or the node closed. False for a task that is about to end.
+ * before it was asked. False for a task that is about to end.
+ *
+ * Others may have used the room up by then. Who asks again for the same purpose
+ * does so only if something has come of it.
  */
 static inline bool cram_wait_for_room(struct mem_cgroup *memcg)
 {

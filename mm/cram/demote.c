@@ -207,11 +207,46 @@ bool __cram_wait_for_room(struct mem_cgroup *memcg)
 	return !wait;
 }
 
+/* For so long the OOM notifier remembers that there was room */
+#define CRAM_OOM_EPISODE	(10 * HZ)
+
+static unsigned long cram_resident_pages(void)
+{
+	unsigned long pages = 0;
+	struct cram_node *cn;
+	int nid;
+
+	guard(rcu)();
+	for_each_node_mask(nid, cram_nodes) {
+		cn = cram_node_get(nid);
+		pages += cn ? max(atomic_long_read(&cn->resident), 0L) : 0;
+	}
+	return pages;
+}
+
+/*
+ * A cgroup waits once for a charge, but nobody can tell here which allocation it is
+ * that has come to its end, and whether again. One that always finds the room
+ * used up by others would go on for ever. So time after time, there have to be more
+ * resident pages than ever before: that is ordinary memory that was won.
+ */
 static int cram_oom_notify(struct notifier_block *nb, unsigned long action,
 			   void *freed)
 {
-	if (static_branch_unlikely(&cram_key) && __cram_wait_for_room(NULL))
-		*(unsigned long *)freed += 1;
+	static unsigned long last = INITIAL_JIFFIES - CRAM_OOM_EPISODE, most;
+	unsigned long resident;
+
+	lockdep_assert_held(&oom_lock);
+	if (!static_branch_unlikely(&cram_key))
+		return NOTIFY_OK;
+	resident = cram_resident_pages();
+	if (time_before(jiffies, last + CRAM_OOM_EPISODE) && resident <= most)
+		return NOTIFY_OK;
+	if (!__cram_wait_for_room(NULL))
+		return NOTIFY_OK;
+	most = resident;
+	last = jiffies;
+	*(unsigned long *)freed += 1;
 	return NOTIFY_OK;
 }
 
