@@ -30,7 +30,6 @@
 #include <linux/sched/signal.h>
 #include <linux/srcu.h>
 #include <linux/swap.h>
-#include <linux/uaccess.h>
 #include <linux/xarray.h>
 
 #include "../internal.h"
@@ -135,24 +134,6 @@ static unsigned long cram_slot_wanted(struct cram_node *cn, u32 slot,
 	if (e->fair)
 		return cram_cgroup_evict_share(cg, cn->nid);
 	return cram_cgroup_is_descendant(cg, e->root) ? ULONG_MAX : 0;
-}
-
-/*
- * Can all of the folio be read? If not, have it retired. The slot may not be
- * ours any more; reading does no harm.
- */
-static bool cram_readable(struct folio *folio)
-{
-	char line[SMP_CACHE_BYTES];
-	unsigned long i;
-
-	for (i = 0; i < folio_size(folio); i += sizeof(line)) {
-		if (copy_mc_to_kernel(line, folio_address(folio) + i, sizeof(line))) {
-			memory_failure_queue(folio_pfn(folio) + (i >> PAGE_SHIFT), 0);
-			return false;
-		}
-	}
-	return true;
 }
 
 static bool cram_clear_young(struct folio *folio, struct vm_area_struct *vma,
@@ -375,9 +356,11 @@ static unsigned long cram_isolate(struct cram_node *cn, unsigned long pfn, u32 s
 		if (folio_pfn(folio) != pfn)
 			goto put;
 	}
-	/* What writes it to swap does not expect poison in it */
-	if (e->step == CRAM_TO_SWAP && !cram_readable(folio))
+	if (!cram_readable(folio)) {
+		/* It may have been split: the next page may be sound */
+		pages = 1;
 		goto put;
+	}
 
 	if (e->step == CRAM_TO_DRAM) {
 		isolated = isolate_folio_to_list(folio, &b->folios);

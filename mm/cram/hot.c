@@ -358,7 +358,7 @@ static unsigned long cram_take_hot(struct cram_node *cn, const struct cram_hot_p
 		goto put;
 	if (!cram_may_promote(cn, folio)) {
 		*refused += folio_nr_pages(folio);
-	} else if (isolate_folio_to_list(folio, list)) {
+	} else if (cram_readable(folio) && isolate_folio_to_list(folio, list)) {
 		nr = folio_nr_pages(folio);
 		if (!folio_test_unevictable(folio)) {
 			folio_set_active(folio);

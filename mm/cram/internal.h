@@ -322,6 +322,9 @@ void cram_relieve(struct work_struct *work);
 void cram_evict_init(struct cram_node *cn);
 void cram_evict_stop(struct cram_node *cn);
 
+/* poison.c */
+bool cram_readable(struct folio *folio);
+
 /* hot.c */
 bool cram_promoting_hot(struct cram_node *cn);
 void cram_hot_forget(struct cram_node *cn, unsigned long pfn);
@@ -336,6 +339,7 @@ void cram_hot_stop(struct cram_node *cn);
 int cram_compressors_alloc(void);
 int cram_samples_alloc(struct cram_node *cn);
 unsigned int cram_compressed_size(struct page *page);
+bool cram_can_read(struct page *page);
 void cram_sample(struct cram_node *cn, unsigned long pfn, struct folio *src,
 		 struct cram_cgroup *cg);
 void cram_end_sample(struct cram_node *cn, unsigned long pfn, u32 id);

@@ -95,6 +95,26 @@ unsigned int cram_compressed_size(struct page *page)
 	return size > 0 ? size : PAGE_SIZE;
 }
 
+/**
+ * cram_can_read - is all of a page there?
+ * @page: its content may change at the same time
+ *
+ * Reads a copy, in a way that survives poison where there is one for the
+ * architecture.
+ *
+ * Context: task, while there is a node. Return: false when it has poison.
+ */
+bool cram_can_read(struct page *page)
+{
+	bool good;
+
+	local_lock(&cram_compressors.lock);
+	good = !copy_mc_to_kernel(this_cpu_read(cram_compressors.c)->page,
+				  page_address(page), PAGE_SIZE);
+	local_unlock(&cram_compressors.lock);
+	return good;
+}
+
 static u32 *cram_sample_of(struct cram_node *cn, unsigned long pfn)
 {
 	unsigned long i = pfn - cn->start_pfn;

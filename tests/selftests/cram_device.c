@@ -10,6 +10,7 @@
 #include "qmp.h"
 #include "sha256.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -615,6 +616,23 @@ static void peek(struct peer *up, void *arg)
 	CHECK(process_vm_readv(getpid(), &local, 1, &remote, 1, 0) < 0);
 }
 
+/* So does that by which a debugger reads. Nothing has it retired then. */
+static void debug_it(struct peer *up, void *arg)
+{
+	int mem = open("/proc/self/mem", O_RDONLY);
+	char buf[64];
+
+	CHECK(mem >= 0, "%m");
+	CHECK(pread(mem, buf, sizeof(buf), (uintptr_t)arg) < 0);
+	CHECK_EQ(errno, EIO);
+	CHECK_EQ(pread(mem, buf, sizeof(buf), (uintptr_t)arg + PAGE), (ssize_t)sizeof(buf));
+	/* In the page before, as much as there is */
+	CHECK_EQ(pread(mem, buf, sizeof(buf), (uintptr_t)arg - 32), 32);
+	close(mem);
+	/* And by whoever touches it it is. */
+	read_it(up, arg);
+}
+
 static struct {
 	const char *name;
 	void (*act)(struct peer *up, void *arg);
@@ -624,6 +642,7 @@ static struct {
 	{ "written", write_it, SIGBUS },
 	{ "written after a fork", fork_and_write_it, SIGBUS },
 	{ "read by process_vm_readv", peek, 0 },
+	{ "read by /proc/self/mem", debug_it, SIGBUS },
 };
 
 static int64_t corrupted(void)
@@ -697,6 +716,58 @@ static void poison_swapped(void)
 	poison_in_the_way(true);
 }
 
+/*
+ * A page in a huge one: it alone is retired, the others go where they are to go, and
+ * all of it without trying for long.
+ */
+static void poison_in_huge(const char *to)
+{
+	int64_t events = cg_key(&cg_here, "cram.events", "poison"), bad = corrupted();
+	char *p = map_huge_area(HUGE);
+	double start;
+	size_t i;
+
+	CHECK(!madvise(p, HUGE * PAGE, MADV_HUGEPAGE), "%m");
+	fill_period = 64;
+	fill(p, HUGE, SEED);
+	if (read_kb("/proc/self/smaps", "AnonHugePages") < (int64_t)(HUGE * PAGE))
+		skip("no transparent huge pages to be had");
+	demote(p, HUGE);
+	CHECK_EQ(read_kb("/proc/self/smaps", "AnonHugePages"), HUGE * PAGE);
+	break_page(p + BROKEN * PAGE);
+
+	start = now();
+	CHECK_EQ(cg_printf(&cg_here, "cram.reclaim", "%lu to=%s", (HUGE - 1) * PAGE, to), 0);
+	tap_note("evicted within %.1f s", now() - start);
+	CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cram.events", "poison") == events + 1));
+	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") == 0));
+	CHECK_EQ(corrupted(), bad + (int64_t)PAGE);
+	CHECK_EQ(count_resident(p, HUGE), 0);
+	for (i = 0; i < HUGE; i++)
+		CHECK(i == BROKEN || !page_differs(p + i * PAGE, SEED, i), "page %zu", i);
+	signal(SIGBUS, on_sigbus);
+	if (!sigsetjmp(bus_error, 1)) {
+		sink = p[BROKEN * PAGE];
+		CHECK(0, "the broken page can be read");
+	}
+	signal(SIGBUS, SIG_DFL);
+	CHECK_EQ(cg_key(&cg_here, "cram.events", "poison"), events + 1);
+	unmap_pages(p, HUGE);
+}
+
+static void poison_in_huge_promoted(void)
+{
+	poison_in_huge("dram");
+}
+
+static void poison_in_huge_swapped(void)
+{
+	if (!swap_on(64))
+		skip("no zram");
+	poison_in_huge("swap");
+	swap_off();
+}
+
 static const struct scenario scenarios[] = {
 	{ "four cgroups at full speed", at_full_speed },
 	{ "interrupts are lost", without_interrupts },
@@ -710,6 +781,8 @@ static const struct scenario scenarios[] = {
 	{ "a broken page is touched", poison },
 	{ "a broken page is to be promoted", poison_promoted },
 	{ "a broken page is to be swapped out", poison_swapped },
+	{ "a broken page in a huge one is to be promoted", poison_in_huge_promoted },
+	{ "a broken page in a huge one is to be swapped out", poison_in_huge_swapped },
 	{ "control: admission off", admission_off, S_VIOLATES },
 	{ "control: a lying device", lying_device, S_VIOLATES },
 	{ "control: a budget beyond all cells", budget_overridden, S_VIOLATES },
