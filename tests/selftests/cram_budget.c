@@ -460,9 +460,7 @@ static void swapped(void)
 		skip("no zram");
 	budget("max");
 	p = upgraded(N);
-	madvise(p, N * PAGE, MADV_PAGEOUT);
-	CHECK(WAIT_FOR(SETTLES, (madvise(p, N * PAGE, MADV_PAGEOUT),
-				 count_swapped(p, N) == N)));
+	evict_to_swap(p, N);
 	CHECK(WAIT_FOR(SETTLES, writable() == 0));
 	CHECK_CONTENT(p, N, SEED);
 	CHECK(!munmap(p, N * PAGE));

@@ -1544,22 +1544,39 @@ static void swap_and_cram(void)
 	CHECK_CONTENT(p, N, SEED + 4);
 }
 
-/* Asked twice to page out, a page goes on to swap; nobody was evicted for that. */
+/*
+ * What is resident takes no ordinary memory that paging it out would free: it stays,
+ * whoever asks. A page beside them, in ordinary memory, goes.
+ */
 static void pageout_again(void)
 {
-	void *p;
+	int fd = syscall(SYS_pidfd_open, getpid(), 0), i;
+	struct iovec all;
+	char *p;
 
 	if (!swap_on(256))
 		skip("no zram for swap");
+	CHECK(fd >= 0, "%m");
 	p = resident(N);
-	pageout(p, N);
-	WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") ==
-		    (int64_t)(count_resident(p, N) * PAGE));
+	rewrite(page_at(p, 5));
+	CHECK(!is_resident(page_at(p, 5)));
+	CHECK_EQ(cg_write(&cg_here, "cram.nodes", "none"), 0);
+	all = (struct iovec){ p, N * PAGE };
+	for (i = 0; i < 3; i++) {
+		pageout(p, N);
+		CHECK_EQ(syscall(SYS_process_madvise, fd, &all, 1UL, MADV_PAGEOUT, 0), N * PAGE);
+		cg_printf(&cg_here, "memory.reclaim", "%lu", N * PAGE);
+	}
+	CHECK(WAIT_FOR(SETTLES, (pageout(p, N), count_swapped(p, N) == 1)));
+	CHECK_EQ(count_resident(p, N), N - 1);
 	check_current(p, N);
-	CHECK_EQ(count_resident(p, N) + count_swapped(p, N), N);
-	CHECK(count_swapped(p, N) > 0);
 	CHECK_EQ(stat_of("writeback"), 0);
 	CHECK_CONTENT(p, N, SEED);
+	/* Who does want them elsewhere can have that. */
+	CHECK_EQ(cg_printf(&cg_here, "cram.reclaim", "%lu to=swap", (N - 1) * PAGE), 0);
+	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") == 0));
+	CHECK_CONTENT(p, N, SEED);
+	close(fd);
 }
 
 static void soft_dirty_tracking(void)
@@ -1627,9 +1644,8 @@ static void killed(void)
 
 static void end_while_written(struct peer *up, void *arg)
 {
-	void *p = resident(N);
-
-	CHECK(!madvise(p, N * PAGE, MADV_PAGEOUT), "%m");
+	resident(N);
+	CHECK_EQ(cg_printf(&cg_here, "cram.reclaim", "%lu to=swap", N * PAGE), 0);
 }
 
 /* What is under writeback then cannot be freed then. */

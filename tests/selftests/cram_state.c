@@ -73,7 +73,7 @@ static void watermarks(int64_t to_low, int64_t to_critical)
 static bool pageout(char *p)
 {
 	madvise(p, CHUNK * PAGE, MADV_PAGEOUT);
-	/* What is in swap stays there; what is resident would follow it. */
+	/* What is in swap stays there, and what is resident here. */
 	return count_resident(p, CHUNK) + count_swapped(p, CHUNK) == CHUNK;
 }
 

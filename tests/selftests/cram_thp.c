@@ -125,6 +125,26 @@ static void promoted_whole(void)
 	CHECK_CONTENT(p, FEW, SEED + 1);
 }
 
+/* Whole, and in part: neither paged out nor split. */
+static void pageout_again(void)
+{
+	int64_t whole;
+	char *p;
+
+	if (!swap_on(256))
+		skip("no zram for swap");
+	p = resident_huge_pages(FEW);
+	whole = of_order(2048, "nr_anon");
+	pageout(p, FEW);
+	pageout(p + PAGE, HUGE - 2);
+	pageout(p + HUGE / 2 * PAGE, HUGE);
+	CHECK_EQ(count_resident(p, FEW), FEW);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), FEW * PAGE);
+	CHECK_EQ(of_order(2048, "nr_anon"), whole);
+	CHECK_CONTENT(p, FEW, SEED);
+	CHECK_EQ(swap_off(), 0);
+}
+
 static void drained(void)
 {
 	char *p = resident_huge_pages(FEW);
@@ -536,6 +556,7 @@ static void forked(void)
 static const struct scenario scenarios[] = {
 	{ "huge pages are demoted whole, and split when written", demoted_whole },
 	{ "promoted whole", promoted_whole },
+	{ "MADV_PAGEOUT of what is resident", pageout_again },
 	{ "promoted whole when the node is drained", drained, S_GLOBAL },
 	{ "to swap", to_swap },
 	{ "folios of 16, 64 and 512 KiB", sizes, S_GLOBAL },

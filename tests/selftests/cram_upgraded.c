@@ -632,8 +632,8 @@ static void cold(void)
 	check_stays(p, N, SEED);
 }
 
-/* Nowhere to go: what is on the node is not demoted again. */
-static void pageout_without_swap(void)
+/* What is on the node is where it should be, with swap and without. */
+static void pageout_upgraded(void)
 {
 	char *p;
 
@@ -641,16 +641,21 @@ static void pageout_without_swap(void)
 	p = upgraded(N);
 	pageout(p, N);
 	check_stays(p, N, SEED);
+	if (!swap_on(64))
+		skip("no zram for swap");
+	p = upgraded(N);
+	pageout(p, N);
+	check_stays(p, N, SEED);
 }
 
-static void pageout_to_swap(void)
+static void evicted_to_swap(void)
 {
 	char *p;
 
 	if (!swap_on(64))
 		skip("no zram for swap");
 	p = upgraded(N);
-	CHECK(WAIT_FOR(SETTLES, (pageout(p, N), count_swapped(p, N) == N)));
+	evict_to_swap(p, N);
 	CHECK(WAIT_FOR(SETTLES, writable() == 0));
 	/* Half is read first, and half written at once: from the cache or not. */
 	CHECK_CONTENT(p, N / 2, SEED);
@@ -672,7 +677,7 @@ static void swap_cache_on_node(void)
 	iov = (struct iovec){ p, 8 * PAGE };
 	CHECK(!pipe(fd) && fcntl(fd[1], F_SETPIPE_SZ, 16 * PAGE) > 0, "%m");
 	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 8 * PAGE);
-	pageout(p, N);
+	cg_printf(&cg_here, "cram.reclaim", "%lu to=swap", (N - 8) * PAGE);
 	tap_note("%zu of 8 unmapped to swap", count_swapped(p, 8));
 	CHECK_EQ(run_walker(), 0);
 	rewrite_all(p, N);
@@ -686,12 +691,16 @@ static void swap_cache_on_node(void)
 
 static void swapoff_mixed(void)
 {
-	char *p;
+	char *p = map_pages(N);
 
 	if (!swap_on(64))
 		skip("no zram for swap");
-	p = upgraded(N);
-	CHECK(WAIT_FOR(SETTLES, (pageout(p, N / 2), count_swapped(p, N / 2) == N / 2)));
+	budget("max");
+	fill(p, N, SEED);
+	demote(p, N / 2);
+	rewrite_all(p, N / 2);
+	evict_to_swap(p, N / 2);
+	demote(page_at(p, N / 2), N / 2);
 	rewrite_all(page_at(p, N / 2), N / 2);
 	/* These may have their slot still, in the cache. */
 	CHECK_CONTENT(p, N / 4, SEED);
@@ -1911,8 +1920,8 @@ static const struct scenario roads[] = {
 	{ "mlock", mlock_upgraded },
 	{ "MADV_DONTNEED", dontneed },
 	{ "MADV_COLD", cold },
-	{ "MADV_PAGEOUT without swap", pageout_without_swap },
-	{ "MADV_PAGEOUT to swap", pageout_to_swap },
+	{ "MADV_PAGEOUT", pageout_upgraded },
+	{ "eviction to swap", evicted_to_swap },
 	{ "in the swap cache on the node", swap_cache_on_node },
 	{ "swapoff with upgraded and swapped pages", swapoff_mixed },
 	{ "forced writing by /proc/pid/mem", force_by_proc_mem },

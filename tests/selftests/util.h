@@ -205,6 +205,8 @@ size_t try_demote(void *p, size_t pages);
  */
 void drain_lru(void);
 #define demote(p, pages) CHECK_EQ(try_demote(p, pages), pages)
+/* Resident pages, all that the scenario's cgroup has: off the node, to swap. */
+void evict_to_swap(const void *p, size_t pages);
 /* New ones, filled and demoted. */
 void *resident_pages(size_t pages, uint64_t seed);
 /* Breaks a page in use, as hardware would; skips where that cannot be injected. */

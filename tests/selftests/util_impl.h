@@ -624,22 +624,6 @@ void drain_lru(void)
 	madvise(nothing, PAGE, MADV_COLD);
 }
 
-/* MADV_PAGEOUT would write what is resident already on to swap: leave that out. */
-static void pageout_others(char *p, size_t pages)
-{
-	size_t i, n;
-
-	for (i = 0; i < pages; i += n) {
-		bool resident = is_resident(p + i * PAGE);
-
-		for (n = 1; i + n < pages; n++)
-			if (is_resident(p + (i + n) * PAGE) != resident)
-				break;
-		if (!resident)
-			CHECK(!madvise(p + i * PAGE, n * PAGE, MADV_PAGEOUT), "%m");
-	}
-}
-
 size_t try_demote(void *p, size_t pages)
 {
 	double end = now() + SETTLES;
@@ -656,9 +640,16 @@ size_t try_demote(void *p, size_t pages)
 		if (count_swapped(p, pages))
 			for (i = 0; i < pages; i++)
 				*((volatile char *)p + i * PAGE);
-		pageout_others(p, pages);
+		CHECK(!madvise(p, pages * PAGE, MADV_PAGEOUT), "%m");
 	}
 	return resident;
+}
+
+void evict_to_swap(const void *p, size_t pages)
+{
+	CHECK(WAIT_FOR(SETTLES, (cg_printf(&cg_here, "cram.reclaim", "%zu to=swap",
+					   count_resident(p, pages) * PAGE),
+				 count_swapped(p, pages) == pages)));
 }
 
 void *resident_pages(size_t pages, uint64_t seed)
