@@ -34,6 +34,40 @@
 bool cram_enabled = true;
 
 /*
+ * Is there a free page for each of @nr? When what is stored compresses better than
+ * the device was built for, pages run out before cells. Pages that are free but
+ * not trimmed count: they can be allocated. Those on the lists of other CPUs do
+ * not; trimming and vmstat drain these soon.
+ */
+static bool cram_has_pages(struct cram_node *cn, unsigned long nr)
+{
+	struct zone *zone = &NODE_DATA(cn->nid)->node_zones[ZONE_MOVABLE];
+	unsigned long free = zone_page_state(zone, NR_FREE_PAGES);
+
+	/* Each CPU is behind with some: too many to tell few from none */
+	if (free < READ_ONCE(zone->percpu_drift_mark))
+		free = zone_page_state_snapshot(zone, NR_FREE_PAGES);
+	return free + READ_ONCE(raw_cpu_ptr(zone->per_cpu_pageset)->count) >= nr;
+}
+
+/* What stands against @nr pages of @cg on this node? NR_CRAM_STATS for nothing. RCU. */
+static enum cram_stat cram_node_refusal(struct cram_node *cn, struct cram_cgroup *cg,
+					unsigned long nr)
+{
+	if (!cram_cgroup_node_allowed(cg, cn->nid))
+		return CRAM_STAT_REFUSE_RIGHT;
+	if (cram_cgroup_full(cg, cn->nid, nr))
+		return CRAM_STAT_REFUSE_MAX;
+	if (!cram_node_open(cn))
+		return CRAM_STAT_REFUSE_STATE;
+	if (!cram_has_room(cn, nr))
+		return CRAM_STAT_REFUSE_ROOM;
+	if (!cram_has_pages(cn, nr))
+		return CRAM_STAT_REFUSE_PAGE;
+	return NR_CRAM_STATS;
+}
+
+/*
  * Find the nearest node that would take @nr pages of @cg from @src_nid, or say
  * in @why what stands against it. RCU.
  */
@@ -59,34 +93,23 @@ static struct cram_node *cram_target(struct cram_cgroup *cg, int src_nid,
 	for_each_node_mask(nid, cram_nodes) {
 		int distance = src_nid == NUMA_NO_NODE ? 0 :
 						 node_distance(src_nid, nid);
+		enum cram_stat refusal;
 
 		cn = cram_node_get(nid);
-		if (!cn || !cram_cgroup_node_allowed(cg, nid))
+		if (!cn)
 			continue;
-		if (!cram_node_open(cn)) {
-			if (*why == CRAM_STAT_REFUSE_RIGHT)
-				*why = CRAM_STAT_REFUSE_STATE;
-			if (cram_node_short(cn))
-				cram_want_reading(cn);
-			continue;
-		}
-		if (!cram_has_room(cn, nr)) {
+		refusal = cram_node_refusal(cn, cg, nr);
+		if (refusal == CRAM_STAT_REFUSE_ROOM ||
+		    (refusal == CRAM_STAT_REFUSE_STATE && cram_node_short(cn)))
 			cram_want_reading(cn);
-			*why = CRAM_STAT_REFUSE_ROOM;
-			continue;
-		}
-		if (cram_cgroup_full(cg, nid, nr)) {
-			*why = CRAM_STAT_REFUSE_MAX;
-			continue;
-		}
-		if (distance < best_distance) {
+		*why = max(*why, refusal);
+		if (refusal == NR_CRAM_STATS && distance < best_distance) {
 			best = cn;
 			best_distance = distance;
 		}
 	}
 	/* The limit on all nodes comes before the state and the room of one */
-	if ((*why != CRAM_STAT_REFUSE_RIGHT || best) &&
-	    cram_cgroup_full(cg, NUMA_NO_NODE, nr)) {
+	if (*why != CRAM_STAT_REFUSE_RIGHT && cram_cgroup_full(cg, NUMA_NO_NODE, nr)) {
 		*why = CRAM_STAT_REFUSE_MAX;
 		return NULL;
 	}
@@ -162,18 +185,27 @@ void cram_reading_ended(void)
 	wake_up_all(&cram_reading_wait);
 }
 
-/* Would it be only for cells that @cg was refused? RCU. */
-static bool cram_short_of_cells(struct cram_cgroup *cg, enum cram_stat why)
+/*
+ * Was @cg refused only for what may come back by itself? Cells, or, where all pages
+ * are in use, those that are just being trimmed. RCU.
+ */
+static bool cram_room_may_come(struct cram_cgroup *cg)
 {
 	struct cram_node *cn;
+	enum cram_stat why;
 	int nid;
 
-	if (why != CRAM_STAT_REFUSE_STATE)
-		return why == CRAM_STAT_REFUSE_ROOM;
 	for_each_node_mask(nid, cram_nodes) {
 		cn = cram_node_get(nid);
-		if (cn && cram_cgroup_node_allowed(cg, nid) && cram_node_short(cn))
+		if (!cn)
+			continue;
+		why = cram_node_refusal(cn, cg, 1);
+		if (why == CRAM_STAT_REFUSE_ROOM ||
+		    (why == CRAM_STAT_REFUSE_STATE && cram_node_short(cn)) ||
+		    (why == CRAM_STAT_REFUSE_PAGE && atomic_long_read(&cn->freed) > 0)) {
+			cram_want_reading(cn);
 			return true;
+		}
 	}
 	return false;
 }
@@ -191,7 +223,7 @@ bool __cram_wait_for_room(struct mem_cgroup *memcg)
 	rcu_read_lock();
 	cg = cram_cgroup_of(memcg);
 	wait = !cram_target(cg, NUMA_NO_NODE, 1, &why) &&
-	       cram_short_of_cells(cg, why);
+	       why >= CRAM_STAT_REFUSE_STATE && cram_room_may_come(cg);
 	rcu_read_unlock();
 	if (!wait)
 		return false;

@@ -7,7 +7,10 @@
 #include "util.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,7 +23,20 @@
 /* Time to be killed in: an emulated machine with debugging needs a few. */
 #define IN_TIME		60
 
+/* To be at the limit, and to wait for room once, or twice where some is freed. */
+#define FEW_WAITS	15
+
 static struct cg victim_cg;
+
+/* As it was at first, and such that the node is always low. */
+static char low_water[2][32];
+
+/* Whatever became of the scenario before. */
+static void be_open(void)
+{
+	CHECK_EQ(write_text(node_file("low_bytes"), low_water[0]), 0);
+	CHECK(WAIT_FOR(SETTLES, state_is("open")));
+}
 
 static void cold_data(struct peer *up, void *arg)
 {
@@ -72,8 +88,8 @@ static void lives(void)
 	CHECK_EQ(cg_number(&victim_cg, "cram.current"), 0);
 }
 
-/* It may have been already. */
-static void is_killed(struct peer *peer)
+/* It may have been already. How long it took from now on. */
+static double is_killed(struct peer *peer)
 {
 	double start = now();
 	int status;
@@ -82,12 +98,14 @@ static void is_killed(struct peer *peer)
 	      "not killed, %lld KiB in memory, %lld KiB resident",
 	      (long long)cg_number(&victim_cg, "memory.current") / 1024,
 	      (long long)cg_number(&victim_cg, "cram.current") / 1024);
-	tap_note("killed after %.1f s", now() - start);
+	start = now() - start;
+	tap_note("killed after %.1f s", start);
 	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "status %#x", status);
 	CHECK(cg_key(&victim_cg, "memory.events", "oom_kill") > 0);
 	/* The walker drains the LRU batches of all CPUs. */
 	CHECK_EQ(run_walker(), 0);
 	CHECK(WAIT_FOR(SETTLES, cg_number(&victim_cg, "cram.current") == 0));
+	return start;
 }
 
 static void must_be_killed(void (*prepare)(void))
@@ -165,18 +183,20 @@ static void no_right(void)
 }
 
 /*
- * Fill the node from another cgroup with what does not compress, until it takes
- * no more for longer than two readings.
+ * Fill the node from another cgroup, until it takes no more for longer than two
+ * readings: with pages of 512 words, which do not compress, there are no cells then,
+ * and with those of one word no pages.
  */
-static void *fill_node(void)
+static struct cg fill_node(unsigned int words)
 {
-	size_t chunk = 8 * MIB / PAGE, pages = node_number("logical_bytes") / PAGE, i;
+	size_t chunk = 8 * MIB / PAGE, pages = node_number("logical_bytes") / PAGE + chunk, i;
 	unsigned int old = fill_period, idle = 0;
 	struct cg hog = cg_make(cg_here.path, "hog");
 	char *p = map_pages(pages);
 
 	CHECK_EQ(cg_enter(&hog, getpid()), 0);
-	fill_period = 512;
+	CHECK(!madvise(p, pages * PAGE, MADV_NOHUGEPAGE), "%m");
+	fill_period = words;
 	for (i = 0; i + chunk <= pages && idle < 3; i += chunk) {
 		fill(p + i * PAGE, chunk, i);
 		idle = WAIT_FOR(2, (madvise(p + i * PAGE, chunk * PAGE, MADV_PAGEOUT),
@@ -184,28 +204,57 @@ static void *fill_node(void)
 		       0 : idle + 1;
 	}
 	fill_period = old;
-	tap_note("the node is full with %lld MiB", (long long)cg_number(&hog, "cram.current") / MIB);
-	CHECK(idle, "all of the logical size has been filled");
-	CHECK(cg_key(&hog, "cram.stat", "refuse_room") +
-	      cg_key(&hog, "cram.stat", "refuse_state") > 0);
-	return p;
+	tap_note("the node is full with %lld of %lld MiB, %lld MiB of cells free",
+		 (long long)cg_number(&hog, "cram.current") / MIB,
+		 (long long)node_number("logical_bytes") / MIB,
+		 (long long)node_number("physical_free_bytes") / MIB);
+	CHECK(idle, "more than the logical size has been filled");
+	return hog;
 }
 
-static void node_full(void)
+/* As soon as without a node, whatever it is that the node is short of. */
+static void killed_as_soon(void)
 {
-	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
-	must_be_killed(NULL);
+	double without, with;
+	struct peer peer;
+
+	make_victim();
+	CHECK_EQ(cg_printf(&victim_cg, "memory.max", "%lu", MEMORY_MAX), 0);
+	CHECK_EQ(write_text("/sys/kernel/mm/cram/enabled", "0"), 0);
+	peer = peer_start(cold_data, NULL);
+	without = is_killed(&peer);
+	CHECK_EQ(write_text("/sys/kernel/mm/cram/enabled", "1"), 0);
+	peer = peer_start(cold_data, NULL);
+	with = is_killed(&peer);
+	/* Two readings are waited for, and the host may be busy with something else */
+	CHECK(with <= 2 * without + 2, "%.1f s, and without the node %.1f s", with, without);
+	CHECK_EQ(cg_key(&victim_cg, "memory.events", "oom_kill"), 2);
 }
 
-static void node_full_from_another(void)
+static void node_full(unsigned int words, const char *refusal, const char *other)
 {
-	struct cg judge = cg_make(cg_here.path, "judge");
+	struct cg judge = cg_make(cg_here.path, "judge"), hog;
 
 	CHECK_EQ(cg_enter(&judge, getpid()), 0);
 	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
-	fill_node();
-	node_full();
+	be_open();
+	hog = fill_node(words);
+	CHECK(cg_key(&hog, "cram.stat", refusal) + cg_key(&hog, "cram.stat", other) > 0);
+	killed_as_soon();
 	CHECK_EQ(node_number("over_capacity"), 0);
+}
+
+static void no_cells(void)
+{
+	node_full(512, "refuse_room", "refuse_state");
+}
+
+/* Most cells are free, and reclaim has nothing to win all the same. */
+static void no_pages(void)
+{
+	node_full(1, "refuse_page", "refuse_page");
+	CHECK(node_number("physical_free_bytes") > node_number("physical_bytes") / 2);
+	CHECK(state_is("open"));
 }
 
 /* A node that does not answer takes nothing, whatever its last answer was. */
@@ -232,20 +281,18 @@ static void locked_data(struct peer *up, void *arg)
  */
 static void node_short_now_and_then(void)
 {
-	int64_t low = node_number("low_bytes");
 	unsigned int round, turn;
-	char text[2][32], *p;
+	char *p;
 	int status;
 
 	make_victim();
+	be_open();
 	CHECK_EQ(cg_printf(&victim_cg, "memory.max", "%lu", MEMORY_MAX), 0);
 	/* With something on it there is less than all of it free */
 	fill_period = 512;
 	p = map_pages(256);
 	fill(p, 256, SEED);
 	demote(p, 256);
-	snprintf(text[0], sizeof(text[0]), "%lld", (long long)low);
-	snprintf(text[1], sizeof(text[1]), "%lld", (long long)node_number("physical_bytes"));
 
 	for (round = 0; round < 8; round++) {
 		struct peer peer = peer_start(locked_data, NULL);
@@ -253,14 +300,113 @@ static void node_short_now_and_then(void)
 
 		for (turn = 1; waitpid(peer.pid, &status, WNOHANG) != peer.pid; turn++) {
 			CHECK(now() - start < IN_TIME, "not killed in round %u", round);
-			CHECK_EQ(write_text(node_file("low_bytes"), text[turn % 2]), 0);
+			CHECK_EQ(write_text(node_file("low_bytes"), low_water[turn % 2]), 0);
 			nap_ms(30);
 		}
 		CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "status %#x", status);
-		CHECK_EQ(write_text(node_file("low_bytes"), text[0]), 0);
+		CHECK_EQ(write_text(node_file("low_bytes"), low_water[0]), 0);
 		CHECK(WAIT_FOR(SETTLES, state_is("open")));
 	}
 	CHECK_EQ(cg_key(&victim_cg, "memory.events", "oom_kill"), 8);
+	CHECK(!munmap(p, 256 * PAGE));
+}
+
+static int64_t lease_left(void)
+{
+	char text[500], *p;
+
+	CHECK(read_text(DEBUGFS "nodes", text, sizeof(text)) > 0);
+	p = strstr(text, "lease_left_ms ");
+	CHECK(p);
+	return atoll(p + strlen("lease_left_ms "));
+}
+
+static void await_reading(void)
+{
+	int64_t left = lease_left(), last;
+
+	do {
+		last = left;
+		left = lease_left();
+	} while (left <= last);
+}
+
+static volatile bool neighbour_ends;
+
+/*
+ * Somebody who is faster: each reading proves room, and an instant later there is
+ * none any more. Which is to say that the node is low.
+ */
+static void *fast_neighbour(void *arg)
+{
+	while (!neighbour_ends) {
+		write_text(node_file("low_bytes"), low_water[1]);
+		await_reading();
+		write_text(node_file("low_bytes"), low_water[0]);
+		await_reading();
+		nap_ms(1);
+	}
+	write_text(node_file("low_bytes"), low_water[0]);
+	return NULL;
+}
+
+/* Not even its stack is there to be reclaimed: each page would be worth a wait. */
+static void locked_as_a_whole(struct peer *up, void *arg)
+{
+	CHECK_EQ(write_text("/proc/self/oom_score_adj", "0"), 0);
+	CHECK_EQ(cg_enter(&victim_cg, getpid()), 0);
+	CHECK(!mlockall(MCL_CURRENT | MCL_FUTURE), "%m");
+	map_pages(COLD);
+}
+
+static void locked_at_once(struct peer *up, void *arg)
+{
+	CHECK_EQ(write_text("/proc/self/oom_score_adj", "0"), 0);
+	CHECK_EQ(cg_enter(&victim_cg, getpid()), 0);
+	CHECK(!mlock(map_pages(MEMORY_MAX / PAGE), MEMORY_MAX), "%m");
+	tell(up, 'l');
+	hear(up);
+}
+
+/* To wait for room is worth it once, or as long as something comes of it. */
+static void others_are_faster(void)
+{
+	unsigned int round;
+	pthread_t thread;
+	char *p;
+
+	if (!exists(DEBUGFS "nodes"))
+		skip("no debugfs");
+	make_victim();
+	be_open();
+	/* With something on it there is less than all of it free */
+	fill_period = 512;
+	p = map_pages(256);
+	fill(p, 256, SEED);
+	demote(p, 256);
+	CHECK(!pthread_create(&thread, NULL, fast_neighbour, NULL));
+	for (round = 0; round < 4; round++) {
+		struct peer peer;
+		double start;
+
+		CHECK_EQ(cg_printf(&victim_cg, "memory.max", "%lu", MEMORY_MAX), 0);
+		peer = peer_start(locked_as_a_whole, NULL);
+		start = is_killed(&peer);
+		CHECK(start < FEW_WAITS, "%.1f s to charge, in round %u", start, round);
+
+		CHECK_EQ(cg_write(&victim_cg, "memory.max", "max"), 0);
+		peer = peer_start(locked_at_once, NULL);
+		CHECK_EQ(hear(&peer), 'l');
+		start = now();
+		CHECK_EQ(cg_printf(&victim_cg, "memory.max", "%lu", MEMORY_MAX / 2), 0);
+		start = now() - start;
+		CHECK(start < FEW_WAITS, "%.1f s to write memory.max, in round %u", start, round);
+		is_killed(&peer);
+	}
+	neighbour_ends = true;
+	CHECK(!pthread_join(thread, NULL));
+	CHECK_EQ(cg_key(&victim_cg, "memory.events", "oom_kill"), 8);
+	CHECK(WAIT_FOR(SETTLES, state_is("open")));
 	CHECK(!munmap(p, 256 * PAGE));
 }
 
@@ -320,10 +466,13 @@ static const struct scenario scenarios[] = {
 	{ "without a right to the node it is killed", no_right },
 	{ "at cram.max it is killed in time", limit_hit },
 	{ "at cram.max, met exactly, it is killed and told", limit_met },
-	{ "with a full node it is killed in time", node_full_from_another },
+	{ "with a node that has no cells it is killed as soon as without one", no_cells },
+	{ "with a node that has no pages it is killed as soon as without one", no_pages },
 	{ "with a silent node it is killed in time", node_silent },
 	{ "with a node that is short now and then it is killed in time",
 	  node_short_now_and_then },
+	{ "with a node whose room others use up at once it is killed in time",
+	  others_are_faster },
 	{ "pages on the node do not make a process the one to kill", resident_pages_do_not_count },
 };
 
@@ -331,9 +480,13 @@ int main(void)
 {
 	setup();
 	swap_off();
+	snprintf(low_water[0], sizeof(low_water[0]), "%lld", (long long)node_number("low_bytes"));
+	snprintf(low_water[1], sizeof(low_water[1]), "%lld",
+		 (long long)node_number("physical_bytes"));
 	run_scenarios(scenarios, ARRAY_SIZE(scenarios), "", 240);
 	/* Whatever became of that one. */
 	write_text(SIM "drop", "0");
+	write_text("/sys/kernel/mm/cram/enabled", "1");
 	check_device();
 	teardown();
 	return tap_end();
