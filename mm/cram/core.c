@@ -521,11 +521,13 @@ int cram_drain(struct cram_node *cn)
 /*
  * memory_failure() has marked all its pages, but leaves a large folio mapped that it
  * cannot split, because somebody holds a reference. Whoever reads it now would get
- * what is not there.
+ * what is not there. As memory_failure() does for a small one, wait for an eviction that
+ * has it locked, or is writing it to swap: the device may have to be there until then.
  */
 static void cram_unmap_lost(struct folio *folio)
 {
 	folio_lock(folio);
+	folio_wait_writeback(folio);
 	if (folio_mapped(folio) && folio_test_hwpoison(folio))
 		try_to_unmap(folio, TTU_IGNORE_MLOCK | TTU_SYNC | TTU_HWPOISON |
 				    TTU_SPLIT_HUGE_PMD);
