@@ -78,8 +78,8 @@ struct cram_cgroup_cpu {
  * @over: as many of these as are over cram.low
  * @subtree: of these, eviction wants so many
  * @share: of those of the cgroup itself, so many still
- * @turn: how often it was divided here, so that what does not divide evenly is
- *	not always the same one's
+ * @turn: how often it was divided here and then paid, so that what does not divide
+ *	evenly is not always the same one's
  * @rounds: in a row, in which it was spared and gave less than its share
  * @spared: in this round, because it was read
  * @broke: it had nothing to give
@@ -581,7 +581,7 @@ static struct cram_division cram_divide(unsigned long wanted, unsigned long all,
 {
 	return (struct cram_division) {
 		.wanted = min(wanted, all), .all = all,
-		.phase = mul_u64_u32_shr(all, turn * 0x9e3779b9U, 32),
+		.phase = mul_u64_u32_shr(all, (turn - 1) * 0x9e3779b9U, 32),
 	};
 }
 
@@ -605,7 +605,7 @@ static unsigned long cram_part_of(struct cram_division *d, unsigned long part)
  * are over their cram.low. What is wanted beyond that comes from all: then protection
  * protects nobody from the others. RCU.
  */
-static void cram_share_below(struct cram_cgroup *cg, int nid)
+static void cram_share_below(struct cram_cgroup *cg, int nid, bool again)
 {
 	struct cram_levy *levy = &cg->node[nid].levy;
 	unsigned long over = levy->own, under = 0;
@@ -624,9 +624,9 @@ static void cram_share_below(struct cram_cgroup *cg, int nid)
 	if (!levy->subtree)
 		return;
 
+	levy->turn += !again || !levy->turn;
 	excess = cram_divide(levy->subtree, over, levy->turn);
 	rest = cram_divide(levy->subtree - excess.wanted, under, levy->turn);
-	levy->turn++;
 	levy->share = cram_part_of(&excess, levy->own);
 	css_for_each_child(css, &cg->css) {
 		struct cram_levy *child = &css_cram(css)->node[nid].levy;
@@ -638,7 +638,8 @@ static void cram_share_below(struct cram_cgroup *cg, int nid)
 }
 
 /* Of the tree below @top. RCU. */
-static unsigned long cram_share_eviction(struct cram_cgroup *top, int nid, unsigned long nr)
+static unsigned long cram_share_eviction(struct cram_cgroup *top, int nid,
+					 unsigned long nr, bool again)
 {
 	struct cram_levy *levy = &top->node[nid].levy;
 	struct cgroup_subsys_state *css;
@@ -647,7 +648,7 @@ static unsigned long cram_share_eviction(struct cram_cgroup *top, int nid, unsig
 		cram_assess(css_cram(css), nid);
 	levy->subtree = min(nr, levy->payable);
 	css_for_each_descendant_pre(css, &top->css)
-		cram_share_below(css_cram(css), nid);
+		cram_share_below(css_cram(css), nid, again);
 	return levy->subtree;
 }
 
@@ -655,6 +656,8 @@ static unsigned long cram_share_eviction(struct cram_cgroup *top, int nid, unsig
  * cram_cgroup_share_eviction - who has to give pages for want of cells?
  * @nid: the node that is short
  * @nr: how many pages altogether
+ * @again: the same ones as in the last round, as far as there is a choice: they were
+ *	spared, and have been looked at
  *
  * At each level of the tree, cgroups that are over their cram.low share what
  * their parent has to give in proportion to the excess, and none gives more than
@@ -668,10 +671,10 @@ static unsigned long cram_share_eviction(struct cram_cgroup *top, int nid, unsig
  * Context: the worker that relieves this node. Return: the sum of all shares, which
  * is @nr, or what there is to be given.
  */
-unsigned long cram_cgroup_share_eviction(int nid, unsigned long nr)
+unsigned long cram_cgroup_share_eviction(int nid, unsigned long nr, bool again)
 {
 	guard(rcu)();
-	return cram_share_eviction(cram_cgroup_next(NULL), nid, nr);
+	return cram_share_eviction(cram_cgroup_next(NULL), nid, nr, again);
 }
 
 /**

@@ -259,7 +259,7 @@ static unsigned long cram_test_share(struct kunit *test, struct cram_cgroup *top
 {
 	kunit_activate_static_stub(test, cram_swap_left, cram_test_swap_left);
 	guard(rcu)();
-	return cram_share_eviction(top, TEST_NID, nr);
+	return cram_share_eviction(top, TEST_NID, nr, false);
 }
 
 static unsigned long cram_test_share_of(struct cram_cgroup *cg)
@@ -473,6 +473,14 @@ static void cram_test_shares_in_turn(struct kunit *test)
 			gave += cram_test_share_of(child[n / 2]);
 		}
 		KUNIT_EXPECT_EQ(test, sum, cases[i].rounds);
+		/* Who was spared is asked again, until it has paid */
+		for (c = 0; c < n && !cram_test_share_of(child[c]); c++)
+			;
+		KUNIT_ASSERT_LT(test, c, n);
+		rcu_read_lock();
+		cram_share_eviction(top, TEST_NID, 1, true);
+		rcu_read_unlock();
+		KUNIT_EXPECT_EQ(test, cram_test_share_of(child[c]), 1);
 		KUNIT_EXPECT_LE_MSG(test, abs_diff(gave, (unsigned long)cases[i].rounds / n), 2,
 				    "%lu of %d, one of %d", gave, cases[i].rounds, n);
 	}

@@ -532,8 +532,8 @@ static void cram_free_written(struct folio *folio, u32 owner_id)
 }
 
 /*
- * Free what has been written, and forget what somebody has come back for. Returns
- * how many pages of the subtree of @root, or of all, are still being written.
+ * Of the subtree of @root, or of all, free what has been written, and forget what
+ * somebody has come back for. Returns how many pages are still being written.
  */
 static unsigned long cram_reap_leaving(struct cram_node *cn, struct cram_cgroup *root)
 {
@@ -545,10 +545,11 @@ static unsigned long cram_reap_leaving(struct cram_node *cn, struct cram_cgroup 
 		struct folio *folio;
 
 		cond_resched();
+		if (!cram_owner_below(owner_id, root))
+			continue;
 		folio = cram_get_resident(cn, cn->start_pfn + i, owner_id);
 		if (folio && folio_test_writeback(folio) && cram_leaving(folio)) {
-			if (cram_owner_below(owner_id, root))
-				nr += cram_leaving_pages(entry);
+			nr += cram_leaving_pages(entry);
 			folio_put(folio);
 			continue;
 		}
@@ -728,7 +729,7 @@ static bool cram_evict_slice(struct cram_node *cn, struct cram_eviction *e)
 /* Have the hand go round once more, if that is of use to anybody */
 static bool cram_begin_round(struct cram_node *cn, unsigned long nr)
 {
-	cn->relief.owed = cram_cgroup_share_eviction(cn->nid, nr);
+	cn->relief.owed = cram_cgroup_share_eviction(cn->nid, nr, cn->relief.again);
 	cn->relief.slots = cn->relief.owed ? cn->nr_slots : 0;
 	return cn->relief.owed;
 }
@@ -782,6 +783,7 @@ void cram_relieve(struct work_struct *work)
 
 	if (!wanted) {
 		cn->relief.slots = 0;
+		cn->relief.again = false;
 		return;
 	}
 	nr = clamp_t(u64, div_u64(wanted, cn->desc.cells_per_page), 1, CRAM_RELIEF_PAGES);
@@ -798,9 +800,11 @@ void cram_relieve(struct work_struct *work)
 			break;
 		}
 		nr -= cram_go_round(cn, &e, nr, &slots);
-		/* Who was spared is to have time to read again */
-		if (cn->relief.owed && !cn->relief.slots &&
-		    cram_cgroup_round_over(cn->nid))
+		if (cn->relief.slots)
+			continue;
+		/* Who was spared is to have time to read again, and to be asked again */
+		cn->relief.again = cn->relief.owed && cram_cgroup_round_over(cn->nid);
+		if (cn->relief.again)
 			break;
 	}
 	cn->relief.cursor = e.cursor;
