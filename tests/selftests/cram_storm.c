@@ -1158,14 +1158,14 @@ static void error_unexplained(void)
 }
 
 static const struct scenario storms[] = {
-	{ "everything at once", everything },
+	{ "everything at once", everything, S_OPERATED },
 };
 
 static const struct scenario controls[] = {
-	{ "control: a bit is flipped, and the content oracle fires", bit_flipped },
-	{ "control: a page is leaked, and the books are not at zero", page_leaked },
-	{ "control: a process crashes, and it is counted", process_crashes },
-	{ "control: an error without a reason is counted", error_unexplained },
+	{ "control: a bit is flipped, and the content oracle fires", bit_flipped, S_OPERATED },
+	{ "control: a page is leaked, and the books are not at zero", page_leaked, S_OPERATED },
+	{ "control: a process crashes, and it is counted", process_crashes, S_OPERATED },
+	{ "control: an error without a reason is counted", error_unexplained, S_OPERATED },
 };
 
 int main(void)

@@ -284,6 +284,8 @@ struct scenario {
 #define S_KILLED	(1U << 1)
 /* VERIFY is made to find something: its count is the scenario's own affair. */
 #define S_VIOLATES	(1U << 2)
+/* Somebody in it sets the state of the node, and may be killed in between. */
+#define S_OPERATED	(1U << 4)
 /* It is about the order in which pages age: run with both LRU implementations. */
 #define S_BOTH_LRUS	(1U << 3)
 
