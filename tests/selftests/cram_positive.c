@@ -147,7 +147,7 @@ static void swap_in(void)
 	CHECK(!pipe(fd) && fcntl(fd[1], F_SETPIPE_SZ, 64 * PAGE) > 0, "%m");
 	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 16 * PAGE);
 	CHECK_EQ(cg_write(&cg_here, "cram.max", "0"), 0);
-	CHECK_EQ(count_swapped(p, 16), 16);
+	CHECK(count_swapped(p, 16) > 0);
 	CHECK(cg_number(&cg_here, "cram.current") > 0);
 	hook_off("swapin");
 	fill(p, 16, SEED + 1);

@@ -1475,7 +1475,7 @@ static void in_motion(void (*road)(void))
 {
 	struct sigaction act = { .sa_handler = try_again, .sa_flags = SA_RESTART };
 	pthread_t thread[COUNTERS + 2];
-	const int64_t wanted = scaled(100);
+	const int64_t wanted = scaled(40);
 	double end = now() + SETTLES * scale();
 	cpu_set_t all;
 	size_t i;
