@@ -283,18 +283,24 @@ struct stall stall_off_the_node(char *far)
 
 /* --- huge pages -------------------------------------------------------------- */
 
-/*
- * One page of each huge one is written: it leaves, with its cells, and the others
- * stay. The oracle of splits, which are done within @seconds.
- */
-void write_one_of_each(char *p, size_t pages, uint64_t seed, double seconds)
+#define HUGE_SPLITS	"/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/stats/cram_split"
+
+/* The oracle of splits: so many huge pages were split since @before was read. */
+void check_split(int64_t before, int64_t wanted)
+{
+	CHECK(read_number(HUGE_SPLITS) - before >= wanted, "%lld of %lld",
+	      (long long)(read_number(HUGE_SPLITS) - before), (long long)wanted);
+}
+
+/* One page of each huge one is written: it leaves, and the others stay. */
+void write_one_of_each(char *p, size_t pages, uint64_t seed)
 {
 	const int64_t rest = (pages - pages / HUGE) * PAGE;
 	size_t i;
 
 	for (i = 0; i < pages; i += HUGE)
 		fill_page(page_at(p, i + 77), seed, i + 77);
-	CHECK(WAIT_FOR(seconds, cg_number(&cg_here, "cram.current") == rest),
+	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") == rest),
 	      "%lld of %lld bytes", (long long)cg_number(&cg_here, "cram.current"), (long long)rest);
 	CHECK_EQ(count_resident(p, pages) * PAGE, rest);
 	CHECK_CONTENT(p, pages, seed);
