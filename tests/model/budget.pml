@@ -11,6 +11,8 @@
  *	P3  no charge is lost or given back twice
  *	P4  no store is made to a page, and no line of it arrives at the device,
  *	    after its revoke was counted
+ *	P14 no store is missing in the copy that takes the place of a page, and
+ *	    nobody goes on to store to the page itself
  *
  * There are two levels of cgroups and the node. Page 0 belongs to the child,
  * page 1 to the parent, so that they compete for the parent's budget.
@@ -51,6 +53,8 @@ bool live[PAGES] = true;	/* allocated */
 bool mapped[PAGES] = true;	/* the mapping's reference to the folio */
 byte refs[PAGES];	/* all other references */
 bool writer[PAGES];	/* one of these is by somebody who may write */
+bool copied[PAGES];	/* a write fault has copied it, and not ended yet */
+bool missed[PAGES];	/* ... and this has been stored to since */
 
 #define lock(p)		atomic { !ptl[p] -> ptl[p] = true }
 #define unlock(p)	ptl[p] = false
@@ -98,7 +102,7 @@ inline arrive(p)
 
 inline store(p)
 {
-	d_step { P(4, counted[p] > 0); dirty[p] = true }
+	d_step { P(4, counted[p] > 0); dirty[p] = true; missed[p] = copied[p] }
 }
 
 #define UNCHARGE_CGROUPS(p) \
@@ -189,12 +193,8 @@ inline charge(p, level, ok)
 	}
 }
 
-/* Two flushes by design. Either is enough, see FLUSH_ONCE_... */
-#if !defined(NO_TLB_FLUSH) && !defined(FLUSH_ONCE_AT_END) && \
-    !defined(UNCHARGE_BEFORE_FLUSH)
-#define FLUSH_AT_CLEAR
-#endif
-#if !defined(NO_TLB_FLUSH) && !defined(FLUSH_ONCE_AT_CLEAR) && \
+/* One flush will do for the pages of a batch. FLUSH_AT_CLEAR is as good. */
+#if !defined(NO_TLB_FLUSH) && !defined(FLUSH_AT_CLEAR) && \
     !defined(FLUSH_ONLY_IF_WRITABLE)
 #define FLUSH_AT_END
 #endif
@@ -221,10 +221,23 @@ inline revoke(p, old, busy)
 #else
 	:: atomic { live[p] && slot[p] == UPGRADED -> refs[p]++ };
 #endif
+#ifdef REVOKING_BEFORE_LOCK
+		d_step {
+			if
+			:: slot[p] == UPGRADED -> slot[p] = REVOKING; old = RW
+			:: else
+			fi
+		};
+		lock(p);
+		if
+		:: old == NONE -> unlock(p)
+#else
 		lock(p);
 		if
 		:: slot[p] != UPGRADED -> unlock(p)
+#endif
 		:: else ->
+			/* A fault that finds it so may take the rest for granted */
 			slot[p] = REVOKING;
 			old = pte[p];
 #ifdef REFERENCES_BEFORE_CLEAR
@@ -242,7 +255,9 @@ inline revoke(p, old, busy)
 			 * takes its reference first and then looks at the entry
 			 * again. One of the two sees the other.
 			 */
-#if !defined(NO_REFERENCE_CHECK) && !defined(REFERENCES_BEFORE_CLEAR)
+#if defined(READ_ONLY_NOT_CHECKED)
+			busy = (old == RW && refs[p] > OWN_REFS);
+#elif !defined(NO_REFERENCE_CHECK) && !defined(REFERENCES_BEFORE_CLEAR)
 			busy = (refs[p] > OWN_REFS);
 #endif
 			if
@@ -280,25 +295,48 @@ inline revoke(p, old, busy)
 	fi
 }
 
+/*
+ * wp_page_copy(), the page being locked: promoted to ordinary memory. It comes to
+ * nothing if somebody has changed the entry meanwhile.
+ */
+inline promote(p)
+{
+	d_step { refs[p]++; copied[p] = true; missed[p] = false };
+	unlock(p);
+	lock(p);
+	if
+	:: pte[p] == RO ->
+		pte[p] = NONE;
+		flush_tlb(p);
+		P(14, !missed[p] && !writer[p]);
+		d_step { copied[p] = false; mapped[p] = false }
+	:: else -> copied[p] = false
+	fi;
+	put(p)
+}
+
 /* ------------------------------------------------------------ the actors -- */
 
 byte left = (PAGES == 1 -> 6 : 4);	/* of those below that have not ended */
 
 #define IS_DIRTY(p)	dirty[p]
+#define IS_CACHED(p)	tlb[p]
 #define IS_UNCLEAN(p)	(slot[p] == UNCLEAN)
 #define IS_UPGRADED(p)	(slot[p] == UPGRADED)
 
-/* A CPU evicts a line, at any time */
+/* A CPU evicts a line, or stores, at any time */
 active proctype world()
 {
 	byte p;
 
 end:	do
 	:: atomic { ANY(p, IS_DIRTY); arrive(p); p = 0 }
+	/* A CPU that has the entry cached stores, another than that of who faults */
+	:: atomic { ANY(p, IS_CACHED); store(p); p = 0 }
 	od
 }
 
-/* A thread of the owner's that writes: one for each page, pinned to a CPU */
+/* Threads of the owner that write, for each page */
 active [PAGES] proctype writer_thread()
 {
 	byte p = _pid - 1, level;
@@ -306,7 +344,6 @@ active [PAGES] proctype writer_thread()
 
 	do
 	:: break
-	:: atomic { tlb[p] -> store(p) }
 	:: atomic { pte[p] == RW && !tlb[p] -> tlb[p] = true }
 	/* A write fault: do_wp_page(), under the lock */
 	:: pte[p] == RO ->
@@ -316,17 +353,23 @@ active [PAGES] proctype writer_thread()
 			charge(p, level, ok);
 			if
 			:: ok -> d_step { slot[p] = UPGRADED; pte[p] = RW; CHECK_P2 }
-			:: else	/* promoted: zapper() */
+			:: else -> promote(p)
 			fi;
 			ok = false
 		/* Write-protected by others, and not by a revoke: paid already */
 		:: pte[p] == RO && slot[p] == UPGRADED ->
 			d_step { pte[p] = RW; CHECK_P2 }
-#ifdef UPGRADE_WHILE_REVOKING
 		:: pte[p] == RO && slot[p] == REVOKING ->
+#ifdef UPGRADE_WHILE_REVOKING
 			d_step { pte[p] = RW; CHECK_P2 }
+#else
+			/* It is read-only for good, if not for all CPUs yet */
+#ifndef COPY_WITHOUT_FLUSH
+			flush_tlb(p);
 #endif
-		/* Being revoked: promoted as well. Or not there any more */
+			promote(p)
+#endif
+		/* Not there any more */
 		:: else
 		fi;
 		unlock(p)
@@ -385,7 +428,7 @@ active proctype protector()
 }
 
 /*
- * munmap() and exit; also the way out by wp_page_copy(). The page is freed when
+ * munmap() and exit. The page is freed when
  * nobody refers to it any more, and then used for another one, through the
  * demotion that capacity.pml is about.
  */
