@@ -46,6 +46,9 @@ enum cram_event { CRAM_EVENTS(CRAM_EVENT_ENUM) NR_CRAM_EVENTS };
  * @books: of the cgroup while that is online, then %NULL. See cram_owner_books().
  * @up: the owner that stands for the parent, %NULL for the root's
  * @upgraded: by page frame number, for how long each page was not stored to
+ * @nr_upgraded: how many these are, under the lock of @upgraded
+ * @recycle_from: the first of them that is still to be asked for stores
+ * @recycle_due: ... which goes on from here, in jiffies
  * @rcu: for freeing
  */
 struct cram_owner {
@@ -54,6 +57,9 @@ struct cram_owner {
 	struct cram_cgroup __rcu *books;
 	struct cram_owner *up;
 	struct xarray upgraded;
+	unsigned long nr_upgraded;
+	unsigned long recycle_from;
+	unsigned long recycle_due;
 	struct rcu_head rcu;
 };
 
@@ -106,7 +112,7 @@ unsigned long cram_evict_leaving(struct cram_cgroup *root, int nid);
 u64 cram_estimate(unsigned long resident, long sampled, long bytes);
 
 /* in mm/cram/budget.c */
-unsigned long cram_revoke_cgroup(struct cram_cgroup *cg);
+bool cram_revoke_cgroup(struct cram_cgroup *cg);
 void cram_want_revocation(void);
 
 /* in kernel/cgroup/cram.c; all under rcu_read_lock() */
@@ -124,7 +130,9 @@ void cram_cgroup_uncharge(struct cram_cgroup *cg, int nid, unsigned long nr);
 bool cram_cgroup_charge_writable(struct cram_cgroup *cg, unsigned long nr);
 void cram_cgroup_uncharge_writable(struct cram_cgroup *cg, unsigned long nr);
 unsigned long cram_cgroup_writable(struct cram_cgroup *cg);
-bool cram_cgroup_over_budget(struct cram_cgroup *cg, struct cram_cgroup *top);
+unsigned long cram_cgroup_over_budget(struct cram_cgroup *cg, struct cram_cgroup *top);
+unsigned long cram_cgroup_excess(struct cram_cgroup *cg);
+struct cram_cgroup *cram_cgroup_next_over(struct cram_cgroup *prev);
 void cram_cgroup_sample(struct cram_cgroup *cg, long nr, long bytes);
 long cram_cgroup_sampled_bytes(struct cram_cgroup *cg);
 u64 cram_cgroup_page_max(struct cram_cgroup *cg);

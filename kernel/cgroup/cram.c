@@ -62,6 +62,13 @@
 /* Who could not pay with anything is not asked again for so long */
 #define CRAM_BROKE_TIME		(10 * HZ)
 
+/*
+ * For so long a write to cram.writable_budget waits for pages that somebody has a
+ * reference to. I/O that is under way ends sooner on any healthy disk; a page in a
+ * pipe stays for as long as its owner likes.
+ */
+#define CRAM_REVOKE_TIME	(5 * HZ)
+
 /* An open cram.peak that was not reset shows the peak since creation */
 #define CRAM_PEAK_UNSET		(-1UL)
 
@@ -357,20 +364,32 @@ void cram_cgroup_uncharge(struct cram_cgroup *cg, int nid, unsigned long nr)
 		atomic_long_sub(nr, &cg->node[nid].resident);
 }
 
-/* Is there a budget here or above? Without, nothing may be writable. RCU. */
-static bool cram_budgeted(struct cram_cgroup *cg)
+/*
+ * cram.writable_budget.effective in pages: the least number here or above, and 0
+ * where there is none. RCU.
+ */
+static unsigned long cram_budget(struct cram_cgroup *cg)
 {
-	for (; cg; cg = cram_parent(cg))
+	unsigned long least = PAGE_COUNTER_MAX;
+	bool any = false;
+
+	for (; cg; cg = cram_parent(cg)) {
 		/* Pairs with cram_set_budget(): then the number is seen, too */
-		if (!smp_load_acquire(&cg->budget_inherit))
-			return true;
-	return false;
+		if (smp_load_acquire(&cg->budget_inherit))
+			continue;
+		any = true;
+		least = min(least, READ_ONCE(cg->writable.max));
+	}
+	return any ? least : 0;
 }
 
 /**
  * cram_cgroup_charge_writable - charge pages to all budgets that bind them
  * @cg: the books
  * @nr: how many pages
+ *
+ * Without a budget, or with one of 0, nothing but that is looked at, and nobody
+ * is told: every write of the cgroup comes by here.
  *
  * Context: RCU, not NMI. Return: false when there is no budget, or none left.
  */
@@ -379,7 +398,7 @@ bool cram_cgroup_charge_writable(struct cram_cgroup *cg, unsigned long nr)
 	struct cram_cgroup *over;
 	struct page_counter *fail;
 
-	if (!cram_budgeted(cg))
+	if (!cram_budget(cg))
 		return false;
 	/*
 	 * A counter tries by exceeding its limit. Who looks then, would revoke;
@@ -418,21 +437,53 @@ unsigned long cram_cgroup_writable(struct cram_cgroup *cg)
 }
 
 /**
- * cram_cgroup_over_budget - has a page of this cgroup to be revoked?
- * @cg: the books
- * @top: ask up to this ancestor, or %NULL for all
+ * cram_cgroup_excess - by how much is a budget exceeded?
+ * @cg: the cgroup with the number
  *
- * Context: RCU. Return: true when more is writable than some budget that binds
- * the cgroup permits; without a budget nothing is.
+ * Return: so many more pages of the subtree are writable than the number permits.
  */
-bool cram_cgroup_over_budget(struct cram_cgroup *cg, struct cram_cgroup *top)
+unsigned long cram_cgroup_excess(struct cram_cgroup *cg)
 {
-	if (!cram_budgeted(cg))
-		return true;
-	for (; cg; cg = cg == top ? NULL : cram_parent(cg))
-		if (page_counter_read(&cg->writable) > READ_ONCE(cg->writable.max))
-			return true;
-	return false;
+	unsigned long writable = page_counter_read(&cg->writable);
+	unsigned long max = READ_ONCE(cg->writable.max);
+
+	return writable > max ? writable - max : 0;
+}
+
+/**
+ * cram_cgroup_over_budget - have pages of this cgroup to be revoked?
+ * @cg: the books
+ * @top: this cgroup or an ancestor, whose number it is about
+ *
+ * Context: RCU. Return: how many, of which others in the subtree of @top may give
+ * a part; %ULONG_MAX where there is no budget and nothing may be writable.
+ */
+unsigned long cram_cgroup_over_budget(struct cram_cgroup *cg, struct cram_cgroup *top)
+{
+	return cram_budget(cg) ? cram_cgroup_excess(top) : ULONG_MAX;
+}
+
+/**
+ * cram_cgroup_next_over - walk the cgroups in whose subtree more may be writable
+ *	than some budget permits
+ * @prev: the last one, or %NULL to start
+ *
+ * Context: process. Return: the next in pre-order with a reference, that of @prev
+ * being dropped, or %NULL after the last.
+ */
+struct cram_cgroup *cram_cgroup_next_over(struct cram_cgroup *prev)
+{
+	struct cram_cgroup *cg;
+
+	guard(rcu)();
+	for (cg = cram_cgroup_next(prev); cg; cg = cram_cgroup_next(cg))
+		if ((cram_cgroup_excess(cg) ||
+		     (!cram_budget(cg) && page_counter_read(&cg->writable))) &&
+		    css_tryget(&cg->css))
+			break;
+	if (prev)
+		css_put(&prev->css);
+	return cg;
 }
 
 /**
@@ -1281,16 +1332,17 @@ static void cram_set_budget(struct cram_cgroup *cg, bool inherit, unsigned long 
 
 /*
  * The number is in force at once. What is writable beyond it is taken back
- * before the write returns, unless a signal ends that or O_NONBLOCK says not to
- * wait; then a worker goes on.
+ * before the write returns, unless a signal ends that, somebody has pages for
+ * longer than CRAM_REVOKE_TIME, or O_NONBLOCK says not to wait; then a worker goes
+ * on.
  */
 static ssize_t cram_writable_budget_write(struct kernfs_open_file *of, char *buf,
 					  size_t nbytes, loff_t off)
 {
 	struct cram_cgroup *cg = css_cram(of_css(of));
-	unsigned long max = PAGE_COUNTER_MAX;
+	unsigned long max = PAGE_COUNTER_MAX, end;
 	long delay = HZ / 100;
-	bool inherit;
+	bool inherit, over;
 	int err;
 
 	buf = strstrip(buf);
@@ -1307,16 +1359,33 @@ static ssize_t cram_writable_budget_write(struct kernfs_open_file *of, char *buf
 	/* Who was charged by what was in force before is in the index after this */
 	synchronize_rcu();
 
+	/*
+	 * The first time takes as long as there are pages to take back, and then
+	 * there are only those that somebody holds.
+	 */
+	over = cram_revoke_cgroup(cg);
+	end = jiffies + CRAM_REVOKE_TIME;
+	/* It may be just a CPU that has not sorted it into an LRU list yet */
+	if (over)
+		lru_add_drain_all();
 	/* cgroup_rmdir() waits for us with cgroup_mutex held */
-	while (cram_revoke_cgroup(cg) && !css_is_dying(&cg->css)) {
+	while (over && !css_is_dying(&cg->css)) {
+		err = signal_pending(current) ? -EINTR : time_after(jiffies, end) ? -EBUSY : 0;
+		if (err)
+			break;
 		delay = min(2 * delay, HZ / 2);
 		schedule_timeout_interruptible(delay);
-		if (signal_pending(current)) {
-			cram_want_revocation();
-			return -EINTR;
-		}
+		over = cram_revoke_cgroup(cg);
 	}
-	return nbytes;
+	if (over)
+		cram_want_revocation();
+	return err ?: nbytes;
+}
+
+static int cram_writable_budget_effective_show(struct seq_file *sf, void *v)
+{
+	cram_show_limit(sf, cram_budget(css_cram(seq_css(sf))));
+	return 0;
 }
 
 static u64 cram_writable_current_read(struct cgroup_subsys_state *css,
@@ -1616,6 +1685,11 @@ static struct cftype cram_files[] = {
 		.flags = CFTYPE_NOT_ON_ROOT,
 		.seq_show = cram_writable_budget_show,
 		.write = cram_writable_budget_write,
+	},
+	{
+		.name = "writable_budget.effective",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = cram_writable_budget_effective_show,
 	},
 	{
 		.name = "writable_current",

@@ -66,7 +66,7 @@ static bool cram_test_charge(struct cram_cgroup *cg, unsigned long nr)
 	return cram_cgroup_charge_writable(cg, nr);
 }
 
-static bool cram_test_over(struct cram_cgroup *cg, struct cram_cgroup *top)
+static unsigned long cram_test_over(struct cram_cgroup *cg, struct cram_cgroup *top)
 {
 	guard(rcu)();
 	return cram_cgroup_over_budget(cg, top);
@@ -139,9 +139,10 @@ static void cram_test_inherit(struct kunit *test)
 		late = cram_test_cgroup(test, cg);
 		KUNIT_EXPECT_EQ_MSG(test, cram_test_left(late), cases[i].left, "case %d", i);
 
-		/* Without a number, whatever there is, is too much */
-		KUNIT_EXPECT_EQ(test, cram_test_over(late, NULL),
-				cases[i].root < 0 && cases[i].parent < 0 && cases[i].cg < 0);
+		/* That is what cram.writable_budget.effective says */
+		KUNIT_EXPECT_EQ(test, min(late->budget, 1000UL), cases[i].left);
+		/* Without a budget, whatever there is, is too much */
+		KUNIT_EXPECT_EQ(test, cram_test_over(late, root) == ULONG_MAX, !cases[i].left);
 	}
 }
 
@@ -171,7 +172,7 @@ static void cram_test_shared_budget(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, cram_cgroup_writable(root), 0);
 }
 
-/* Lowered: over, for who asks as far up as that */
+/* Lowered: over, for who asks about that number */
 static void cram_test_over_budget(struct kunit *test)
 {
 	struct cram_cgroup *root = cram_test_cgroup(test, NULL);
@@ -181,25 +182,27 @@ static void cram_test_over_budget(struct kunit *test)
 
 	cram_test_budget(top, 10);
 	KUNIT_ASSERT_TRUE(test, cram_test_charge(cg, 6));
-	KUNIT_EXPECT_FALSE(test, cram_test_over(cg, NULL));
+	KUNIT_EXPECT_EQ(test, cram_test_over(cg, top), 0);
 	cram_test_budget(top, 6);
-	KUNIT_EXPECT_FALSE(test, cram_test_over(cg, NULL));
-	cram_test_budget(top, 5);
-	KUNIT_EXPECT_TRUE(test, cram_test_over(cg, NULL));
-	KUNIT_EXPECT_TRUE(test, cram_test_over(cg, top));
-	KUNIT_EXPECT_FALSE(test, cram_test_over(cg, cg));
+	KUNIT_EXPECT_EQ(test, cram_test_over(cg, top), 0);
+	cram_test_budget(top, 4);
+	KUNIT_EXPECT_EQ(test, cram_test_over(cg, top), 2);
+	KUNIT_EXPECT_EQ(test, cram_test_over(cg, cg), 0);
+	KUNIT_EXPECT_EQ(test, cram_test_over(cg, root), 0);
 	/* Who has no page of it has to help all the same */
-	KUNIT_EXPECT_TRUE(test, cram_test_over(other, NULL));
+	KUNIT_EXPECT_EQ(test, cram_test_over(other, top), 2);
 
 	cram_test_budget(top, 20);
 	cram_test_budget(cg, 3);
-	KUNIT_EXPECT_TRUE(test, cram_test_over(cg, cg));
-	KUNIT_EXPECT_FALSE(test, cram_test_over(other, NULL));
+	KUNIT_EXPECT_EQ(test, cram_test_over(cg, cg), 3);
+	KUNIT_EXPECT_EQ(test, cram_test_over(other, top), 0);
 	cram_test_budget(cg, -1);
-	KUNIT_EXPECT_FALSE(test, cram_test_over(cg, NULL));
-	/* No number is left */
+	KUNIT_EXPECT_EQ(test, cram_test_over(cg, cg), 0);
+	/* No number is left, or one that is nothing */
 	cram_test_budget(top, -1);
-	KUNIT_EXPECT_TRUE(test, cram_test_over(cg, cg));
+	KUNIT_EXPECT_EQ(test, cram_test_over(cg, cg), ULONG_MAX);
+	cram_test_budget(top, 0);
+	KUNIT_EXPECT_EQ(test, cram_test_over(cg, cg), ULONG_MAX);
 	cram_cgroup_uncharge_writable(cg, 6);
 }
 
@@ -210,9 +213,16 @@ static void cram_test_budget_event(struct kunit *test)
 	struct cram_cgroup *top = cram_test_cgroup(test, root);
 	struct cram_cgroup *cg = cram_test_cgroup(test, top);
 
-	/* Having none is no event */
+	/* Having none is no event, nor is one of nothing, wherever it is */
 	KUNIT_EXPECT_FALSE(test, cram_test_charge(cg, 1));
 	KUNIT_EXPECT_EQ(test, atomic64_read(&cg->events[CRAM_EVENT_BUDGET]), 0);
+	cram_test_budget(top, 0);
+	cram_test_budget(cg, 5);
+	KUNIT_EXPECT_FALSE(test, cram_test_charge(cg, 1));
+	KUNIT_EXPECT_FALSE(test, cram_test_charge(cg, 6));
+	KUNIT_EXPECT_EQ(test, atomic64_read(&cg->events[CRAM_EVENT_BUDGET]), 0);
+	KUNIT_EXPECT_EQ(test, atomic64_read(&top->events[CRAM_EVENT_BUDGET]), 0);
+	cram_test_budget(cg, -1);
 
 	cram_test_budget(top, 2);
 	KUNIT_EXPECT_FALSE(test, cram_test_charge(cg, 3));

@@ -14,29 +14,43 @@
  * Revocation takes the right back while the page stays. No store may reach the
  * page after it was uncharged, so the order is everything:
  *
- *	CRAM_REVOKING	no entry becomes writable, no pin is taken; faults wait
- *	clear, flush	no CPU has a writable entry cached
+ *	CRAM_REVOKING	under the page table lock, with the next three: no entry
+ *			becomes writable, no pin is taken
+ *	clear		the entry
  *	smp_mb()	GUP-fast takes its reference and looks at the entry
  *			again: either it sees that the entry is gone, or we see
  *			the reference
  *	references	somebody may store without an entry: give up, the page is
  *			writable again and stays charged
  *	read-only	map it again
+ *	flush		no CPU has a writable entry cached any more
  *	write back	what CPUs have cached reaches the device now
  *	uncharge
  *
+ * Up to CRAM_REVOKE_BATCH pages go through this together, for the sake of one
+ * flush. Their folios are locked until it is over, so that nobody writes them to
+ * swap, or moves them, before the flush. Who changes entries without that lock
+ * asks whether a flush is pending, as for those that reclaim defers.
+ *
+ * A fault does not wait for the batch. When it finds CRAM_REVOKING, the entry was
+ * made read-only under the page table lock that it has now, and there was no
+ * reference: so the page can be copied. Another CPU may have the old entry cached
+ * and would store to what was copied already; so the fault flushes the entry first
+ * (cram_wp_again()).
+ *
  * An exclusive page that is pinned must not be copied on a write, or the pin
  * would see another page than the process. A page that was never upgraded has
- * no pins, an upgraded one is revoked only without references, and while that
- * is being found out a fault waits: so whenever do_wp_page() decides to copy, no
- * reference is in the way. And while it copies, it holds a reference itself: so
- * what another thread stores to the page then, after an upgrade, cannot be taken
- * back before the copy is found to be out of date by its entry having changed.
+ * no pins, and an upgraded one is reused until it is found without references: so
+ * whenever do_wp_page() decides to copy, no reference is in the way. And while it
+ * copies, it holds a reference itself: so what another thread stores to the page
+ * then, after an upgrade, cannot be taken back before the copy is found to be out
+ * of date by its entry having changed.
  *
- * One work item looks after all of it: pages of cgroups and nodes that are over
- * their budgets, and once a second pages that nobody writes to any more, so
- * that the budget follows the pages that are written. These are found by the
- * dirty bits of their entries.
+ * One work item looks after all of it. Of cgroups and nodes that are over their
+ * budgets it revokes what is too much, from everybody in proportion to what he
+ * has, and of each what was not written to for longest. And it recycles: pages
+ * that nobody writes to any more are revoked, so that the budget follows the pages
+ * that are written. These are found by the dirty bits of their entries.
  */
 #include <linux/jiffies.h>
 #include <linux/mmu_notifier.h>
@@ -57,8 +71,24 @@
 /* Revoked after so many periods without a store */
 #define CRAM_RECYCLE_AGE	2
 
-/* Each page that is asked costs a TLB flush if it was written: 16 MiB a period */
-#define CRAM_RECYCLE_PAGES	4096
+/*
+ * To ask takes less than a microsecond a page, and all are asked, so that no page
+ * waits for longer because there are many. So that it does not take a CPU for
+ * itself: work for so long, then rest three times that. What can be looked at in a
+ * quarter of a second, some GiB, is recycled in three periods; more takes longer in
+ * proportion.
+ */
+#define CRAM_RECYCLE_SLICE	(HZ / 50)
+#define CRAM_RECYCLE_REST	(3 * CRAM_RECYCLE_SLICE)
+
+/* Pages of one owner, before it is another's turn */
+#define CRAM_RECYCLE_TURN	256
+
+/*
+ * Pages that share a flush, as many as reclaim takes at a time: with more, it is
+ * the rest of the work that counts, and their folios are locked meanwhile.
+ */
+#define CRAM_REVOKE_BATCH	SWAP_CLUSTER_MAX
 
 /* Over budget, but held by somebody: look again after this, then twice this ... */
 #define CRAM_RETRY_PERIOD	(HZ / 20)
@@ -66,18 +96,27 @@
 /* Of all nodes; the work item runs while there are any */
 static atomic_long_t cram_nr_upgraded;
 
+/* Some number was lowered, and nobody waits for what follows */
+static bool cram_lowered;
+
 static void cram_budget_work_fn(struct work_struct *work);
 static DECLARE_DELAYED_WORK(cram_budget_work, cram_budget_work_fn);
 
+static void cram_budget_work_now(void)
+{
+	if (atomic_long_read(&cram_nr_upgraded))
+		mod_delayed_work(system_dfl_wq, &cram_budget_work, 0);
+}
+
 /**
- * cram_want_revocation - something is over its budget
+ * cram_want_revocation - some cgroup is over its budget
  *
  * Context: any.
  */
 void cram_want_revocation(void)
 {
-	if (atomic_long_read(&cram_nr_upgraded))
-		mod_delayed_work(system_dfl_wq, &cram_budget_work, 0);
+	WRITE_ONCE(cram_lowered, true);
+	cram_budget_work_now();
 }
 
 /*
@@ -98,11 +137,18 @@ static bool cram_node_charge_writable(struct cram_node *cn)
 
 	if (READ_ONCE(cn->writable_override)) {
 		atomic64_inc(&cn->begun);
-	} else if (!cram_admit(cn, 1)) {
+	} else if (!cram_admit_upgrade(cn)) {
 		atomic_long_dec(&cn->writable);
 		return false;
 	}
 	return true;
+}
+
+/* The first page of an owner: a period from now they are asked */
+static void cram_recycle_begin(struct cram_owner *owner)
+{
+	WRITE_ONCE(owner->recycle_from, 0);
+	WRITE_ONCE(owner->recycle_due, jiffies + CRAM_RECYCLE_PERIOD);
 }
 
 /* Have @slot say so only when everything else does. PTL, RCU. */
@@ -114,7 +160,8 @@ static bool cram_upgrade(struct cram_node *cn, unsigned long pfn, u32 *slot)
 	unsigned long flags;
 	int err;
 
-	if (cram_slot_state(old) != CRAM_RESIDENT)
+	/* Being revoked it is charged and indexed still, and not again */
+	if (cram_slot_state(old) != CRAM_RESIDENT || old & CRAM_WRITABLE)
 		return false;
 	owner = cram_owner_lookup(cram_slot_owner(old));
 	if (!owner)
@@ -128,6 +175,8 @@ static bool cram_upgrade(struct cram_node *cn, unsigned long pfn, u32 *slot)
 	xa_lock_irqsave(&owner->upgraded, flags);
 	err = xa_err(__xa_store(&owner->upgraded, pfn, xa_mk_value(0),
 				GFP_NOWAIT | __GFP_NOWARN));
+	if (!err && !owner->nr_upgraded++)
+		cram_recycle_begin(owner);
 	xa_unlock_irqrestore(&owner->upgraded, flags);
 	if (err)
 		goto uncharge_node;
@@ -157,7 +206,9 @@ bool __cram_wp_reuse(struct page *page, bool unshare)
 	u32 *slot = cram_slot(cn, pfn);
 	bool reuse;
 
-	if (cram_hook_disabled(CRAM_HOOK_WP) || READ_ONCE(*slot) & CRAM_WRITABLE)
+	if (__cram_page_writable(page, CRAM_HOOK_WP))
+		return true;
+	if (READ_ONCE(*slot) & CRAM_REVOKING && cram_hook_disabled(CRAM_HOOK_REVOKING))
 		return true;
 	if (unshare || folio_test_large(page_folio(page)))
 		return false;
@@ -192,7 +243,8 @@ void cram_end_upgrade(struct cram_node *cn, unsigned long pfn, u32 id)
 		return;
 	cram_cgroup_uncharge_writable(cram_owner_books(owner), 1);
 	xa_lock_irqsave(&owner->upgraded, flags);
-	__xa_erase(&owner->upgraded, pfn);
+	if (__xa_erase(&owner->upgraded, pfn))
+		owner->nr_upgraded--;
 	xa_unlock_irqrestore(&owner->upgraded, flags);
 }
 
@@ -205,12 +257,14 @@ enum cram_revoke_step {
 /**
  * struct cram_revocation - of one folio
  * @step: what is done with its entries
+ * @slot: of the page
  * @entries: so many were met
  * @held: somebody has a reference who may store to it
  * @written: since the last time somebody asked
  */
 struct cram_revocation {
 	enum cram_revoke_step step;
+	u32 *slot;
 	int entries;
 	bool held;
 	bool written;
@@ -225,28 +279,62 @@ static bool cram_folio_held(struct folio *folio)
 	       !cram_hook_disabled(CRAM_HOOK_HELD);
 }
 
-static pte_t cram_revoke_entry(struct folio *folio, pte_t entry,
-			       struct cram_revocation *rev)
+/*
+ * The folio knows of the store from here on. Not so of a lazily freed one, whose
+ * entry is all that tells: that keeps its dirty bit.
+ */
+static pte_t cram_ask_entry(struct folio *folio, pte_t entry,
+			    struct cram_revocation *rev)
 {
-	if (!pte_write(entry))
-		return entry;
-	if (rev->step == CRAM_ASK) {
-		/*
-		 * The folio knows from here on. Not so of a lazily freed one,
-		 * whose entry is all that tells of a store.
-		 */
-		if (pte_dirty(entry) && folio_test_swapbacked(folio)) {
-			rev->written = true;
-			folio_mark_dirty(folio);
-			return pte_mkclean(entry);
-		}
-		return entry;
+	rev->written = true;
+	folio_mark_dirty(folio);
+	return pte_mkclean(entry);
+}
+
+static pte_t cram_take_entry(struct folio *folio, pte_t entry,
+			     struct cram_revocation *rev)
+{
+	if (!cram_folio_held(folio))
+		return pte_wrprotect(entry);
+	rev->held = true;
+	WRITE_ONCE(*rev->slot, *rev->slot & ~CRAM_REVOKING);
+	return entry;
+}
+
+static void cram_revoke_entry(struct folio *folio, struct vm_area_struct *vma,
+			      unsigned long address, pte_t *ptep,
+			      struct cram_revocation *rev)
+{
+	pte_t entry = ptep_get(ptep);
+
+	rev->entries++;
+	/* Of a device that has it for itself: it was told, and has to ask */
+	if (!pte_present(entry))
+		return;
+	if (rev->step == CRAM_CHECK) {
+		VM_WARN_ON_ONCE_FOLIO(pte_write(entry), folio);
+		return;
 	}
-	if (cram_folio_held(folio)) {
-		rev->held = true;
-		return entry;
+	if (rev->step == CRAM_ASK &&
+	    !(pte_write(entry) && pte_dirty(entry) && folio_test_swapbacked(folio)))
+		return;
+
+	if (rev->step == CRAM_TAKE) {
+		WRITE_ONCE(*rev->slot, *rev->slot | CRAM_REVOKING);
+		/* Before the entry changes: GUP-fast looks at that first */
+		smp_wmb();
 	}
-	return pte_wrprotect(entry);
+	/*
+	 * Also when it is read-only: whoever made it so may not have flushed yet,
+	 * as fork() does at its end.
+	 */
+	flush_cache_page(vma, address, pte_pfn(entry));
+	entry = ptep_clear_flush_later(vma, address, ptep);
+	if (rev->step == CRAM_ASK)
+		entry = cram_ask_entry(folio, entry, rev);
+	else
+		entry = cram_take_entry(folio, entry, rev);
+	set_pte_at(vma->vm_mm, address, ptep, entry);
 }
 
 static bool cram_revoke_one(struct folio *folio, struct vm_area_struct *vma,
@@ -261,27 +349,8 @@ static bool cram_revoke_one(struct folio *folio, struct vm_area_struct *vma,
 					vma->vm_mm, address, address + PAGE_SIZE);
 		mmu_notifier_invalidate_range_start(&range);
 	}
-	while (page_vma_mapped_walk(&pvmw)) {
-		pte_t entry = ptep_get(pvmw.pte);
-
-		rev->entries++;
-		/* Of a device that has it for itself: it was told, and has to ask */
-		if (!pte_present(entry))
-			continue;
-		if (rev->step == CRAM_CHECK)
-			VM_WARN_ON_ONCE_FOLIO(pte_write(entry), folio);
-		if (rev->step == CRAM_CHECK ||
-		    (rev->step == CRAM_ASK && !(pte_write(entry) && pte_dirty(entry))))
-			continue;
-		/*
-		 * Also when it is read-only: whoever made it so may not have
-		 * flushed yet, as fork() does at its end.
-		 */
-		flush_cache_page(vma, pvmw.address, pte_pfn(entry));
-		entry = ptep_clear_flush(vma, pvmw.address, pvmw.pte);
-		entry = cram_revoke_entry(folio, entry, rev);
-		set_pte_at(vma->vm_mm, pvmw.address, pvmw.pte, entry);
-	}
+	while (page_vma_mapped_walk(&pvmw))
+		cram_revoke_entry(folio, vma, pvmw.address, pvmw.pte, rev);
 	if (rev->step == CRAM_TAKE)
 		mmu_notifier_invalidate_range_end(&range);
 	return !rev->held;
@@ -291,59 +360,42 @@ static bool cram_revoke_one(struct folio *folio, struct vm_area_struct *vma,
  * With the anon_vma locked: a page that is not mapped any more, but referenced,
  * may not have one. Then there are no entries.
  */
-static void cram_walk_entries(struct folio *folio, struct anon_vma *anon_vma,
-			      struct cram_revocation *rev)
+static void cram_walk_entries(struct folio *folio, struct cram_revocation *rev)
 {
 	struct rmap_walk_control rwc = { .rmap_one = cram_revoke_one, .arg = rev };
-
-	if (anon_vma)
-		rmap_walk_locked(folio, &rwc);
-}
-
-static bool cram_was_written(struct folio *folio, int *entries)
-{
 	struct anon_vma *anon_vma = folio_lock_anon_vma_read(folio, NULL);
-	struct cram_revocation rev = { .step = CRAM_ASK };
 
-	cram_walk_entries(folio, anon_vma, &rev);
-	if (anon_vma)
-		anon_vma_unlock_read(anon_vma);
-	*entries = rev.entries;
-	return rev.written;
+	if (!anon_vma)
+		return;
+	rmap_walk_locked(folio, &rwc);
+	anon_vma_unlock_read(anon_vma);
 }
 
-/* The folio is locked, so nobody else revokes or moves it */
-static bool cram_revoke_folio(struct cram_node *cn, struct folio *folio, u32 slot)
-{
-	struct cram_revocation rev = { .step = CRAM_TAKE };
-	unsigned long pfn = folio_pfn(folio);
-	u32 *p = cram_slot(cn, pfn);
-	struct anon_vma *anon_vma;
-	bool revoked = false;
-
-	/* Before faults have to wait for us */
-	anon_vma = folio_lock_anon_vma_read(folio, NULL);
-
-	WRITE_ONCE(*p, slot | CRAM_REVOKING);
-	cram_walk_entries(folio, anon_vma, &rev);
-	/* An entry that the walk has missed would still be writable */
-	if (rev.held || rev.entries != folio_mapcount(folio) || cram_folio_held(folio)) {
-		WRITE_ONCE(*p, slot);
-		goto unlock;
-	}
-	cram_write_back(cn, pfn, 1);
-	if (IS_ENABLED(CONFIG_CRAM_VERIFY)) {
-		rev.step = CRAM_CHECK;
-		cram_walk_entries(folio, anon_vma, &rev);
-	}
-	cram_end_upgrade(cn, pfn, cram_slot_owner(slot));
-	WRITE_ONCE(*p, slot & ~CRAM_WRITABLE);
-	revoked = true;
-unlock:
-	if (anon_vma)
-		anon_vma_unlock_read(anon_vma);
-	return revoked;
-}
+/**
+ * struct cram_batch - upgraded pages of one owner, their folios referenced and
+ *	locked, so that nobody else revokes or moves them
+ * @owner: theirs
+ * @nr: how many
+ * @page: and what is known of each
+ * @page.folio: its folio
+ * @page.cn: its node
+ * @page.slot: what its slot said when it was locked
+ * @page.was: its age as the index has it, in periods without a store
+ * @page.age: its age now
+ * @page.take: it is to be revoked, and so far nothing is in the way
+ */
+struct cram_batch {
+	struct cram_owner *owner;
+	unsigned int nr;
+	struct {
+		struct folio *folio;
+		struct cram_node *cn;
+		u32 slot;
+		unsigned int was;
+		unsigned int age;
+		bool take;
+	} page[CRAM_REVOKE_BATCH];
+};
 
 /*
  * The node of an upgraded page, or NULL when it is not any more. What is in the
@@ -355,143 +407,43 @@ static struct cram_node *cram_node_of(struct cram_owner *owner, unsigned long pf
 	return xa_load(&owner->upgraded, pfn) ? cram_node_get(pfn_to_nid(pfn)) : NULL;
 }
 
-/* The folio of an upgraded page, with a reference and locked, and its node */
-static struct folio *cram_get_upgraded(struct cram_owner *owner, unsigned long pfn,
-				       struct cram_node **cn, u32 *slot)
+/* False when the page has left, or somebody has its lock and may be about to */
+static bool cram_batch_add(struct cram_batch *batch, unsigned long pfn, unsigned int age)
 {
-	struct folio *folio;
-
-	guard(rcu)();
-	*cn = cram_node_of(owner, pfn);
-	if (!*cn)
-		return NULL;
-	*slot = READ_ONCE(*cram_slot(*cn, pfn));
-	folio = *slot & CRAM_WRITABLE ? cram_get_folio(*cn, pfn, *slot) : NULL;
-	if (!folio)
-		return NULL;
-	if (folio_trylock(folio)) {
-		/* What holds the lock may have ended it in between */
-		*slot = READ_ONCE(*cram_slot(*cn, pfn));
-		if (*slot & CRAM_WRITABLE)
-			return folio;
-		folio_unlock(folio);
-	}
-	folio_put(folio);
-	return NULL;
-}
-
-enum cram_verdict {
-	CRAM_KEEP,	/* within all budgets */
-	CRAM_REVOKED,
-	CRAM_RECYCLED,
-	CRAM_HELD,	/* to be revoked, and somebody has a reference */
-};
-
-/**
- * struct cram_pass - one walk over upgraded pages
- * @root: what is over the budgets from its owner up to here, by order of
- *	somebody who waits; or %NULL for whatever is over any budget
- * @recycle: ask so many pages for stores, and revoke without them
- * @from_id: beginning with this owner
- * @from_pfn: and there with this page
- * @left: pages that are over and could not be revoked
- */
-struct cram_pass {
-	struct cram_cgroup *root;
-	unsigned long recycle;
-	u32 from_id;
-	unsigned long from_pfn;
-	unsigned long left;
-};
-
-/* More is writable there than the node can answer for */
-static bool cram_node_over(struct cram_node *cn)
-{
-	enum cram_node_state state = READ_ONCE(cn->state);
-
-	/* Offline is for who drains it, and may be over in a moment */
-	if (state == CRAM_NODE_CRITICAL || state == CRAM_NODE_LOST || !cram_has_lease(cn) ||
-	    atomic_long_read(&cn->writable) > READ_ONCE(cn->writable_budget))
-		return true;
-	/*
-	 * What was revoked since the last reading counts as room only with the
-	 * next; until then, leave it at what is needed.
-	 */
-	return !READ_ONCE(cn->writable_override) &&
-	       (s64)(atomic64_read(&cn->begun) - READ_ONCE(cn->limit)) >
-	       (s64)(atomic64_read(&cn->done) - READ_ONCE(cn->done0));
-}
-
-/**
- * cram_check_budget - has a node become smaller than what is writable there?
- * @cn: the node
- *
- * Context: any.
- */
-void cram_check_budget(struct cram_node *cn)
-{
-	if (atomic_long_read(&cn->writable) && cram_node_over(cn))
-		cram_want_revocation();
-}
-
-static bool cram_is_over(struct cram_owner *owner, unsigned long pfn,
-			 struct cram_pass *pass)
-{
+	struct folio *folio = NULL;
 	struct cram_node *cn;
-
-	guard(rcu)();
-	cn = cram_node_of(owner, pfn);
-	if (!cn)
-		return false;
-	return cram_cgroup_over_budget(cram_owner_books(owner), pass->root) ||
-	       (!pass->root && cram_node_over(cn));
-}
-
-/* Is it this page's turn to be asked for stores? */
-static bool cram_take_turn(struct cram_owner *owner, unsigned long pfn,
-			   struct cram_pass *pass)
-{
-	if (!pass->recycle || owner->id < pass->from_id ||
-	    (owner->id == pass->from_id && pfn < pass->from_pfn))
-		return false;
-	if (!--pass->recycle) {
-		pass->from_id = owner->id;
-		pass->from_pfn = pfn + 1;
-	}
-	return true;
-}
-
-static enum cram_verdict cram_judge(struct cram_owner *owner, unsigned long pfn,
-				    unsigned int *age, struct cram_pass *pass)
-{
-	bool over = cram_is_over(owner, pfn, pass);
-	enum cram_verdict verdict = CRAM_KEEP;
-	struct cram_node *cn;
-	struct folio *folio;
-	int entries;
 	u32 slot;
 
-	if (!over && !cram_take_turn(owner, pfn, pass))
-		return CRAM_KEEP;
-	folio = cram_get_upgraded(owner, pfn, &cn, &slot);
+	guard(rcu)();
+	cn = cram_node_of(batch->owner, pfn);
+	if (!cn)
+		return false;
+	slot = READ_ONCE(*cram_slot(cn, pfn));
+	if (slot & CRAM_WRITABLE)
+		folio = cram_get_folio(cn, pfn, slot);
 	if (!folio)
-		return over ? CRAM_HELD : CRAM_KEEP;
+		return false;
+	if (!folio_trylock(folio))
+		goto put;
+	/* What held the lock may have ended it in between */
+	slot = READ_ONCE(*cram_slot(cn, pfn));
+	if (!(slot & CRAM_WRITABLE))
+		goto unlock;
 
-	if (over) {
-		if (cram_revoke_folio(cn, folio, slot))
-			verdict = CRAM_REVOKED;
-		else if (!folio_test_hwpoison(folio))
-			verdict = CRAM_HELD;
-	} else {
-		*age = cram_was_written(folio, &entries) ? 0 : *age + 1;
-		/* Shared since a fork(): the next to write gets a copy anyway */
-		if ((*age >= CRAM_RECYCLE_AGE || entries > 1) &&
-		    cram_revoke_folio(cn, folio, slot))
-			verdict = CRAM_RECYCLED;
-	}
+	batch->page[batch->nr].folio = folio;
+	batch->page[batch->nr].cn = cn;
+	batch->page[batch->nr].slot = slot;
+	batch->page[batch->nr].was = age;
+	batch->page[batch->nr].age = age;
+	batch->page[batch->nr].take = false;
+	batch->nr++;
+	return true;
+
+unlock:
 	folio_unlock(folio);
+put:
 	folio_put(folio);
-	return verdict;
+	return false;
 }
 
 static void cram_set_age(struct cram_owner *owner, unsigned long pfn, unsigned int age)
@@ -505,138 +457,434 @@ static void cram_set_age(struct cram_owner *owner, unsigned long pfn, unsigned i
 	xa_unlock_irqrestore(&owner->upgraded, flags);
 }
 
-/* Somebody who waits has got a signal; then nobody knows what is left */
-static bool cram_interrupted(struct cram_pass *pass)
+/* Who was not written to since the last time? Choose what is to be recycled. */
+static void cram_batch_ask(struct cram_batch *batch)
 {
-	if (!pass->root || !signal_pending(current))
-		return false;
-	pass->left++;
-	return true;
+	struct cram_revocation rev;
+	unsigned int i;
+
+	for (i = 0; i < batch->nr; i++) {
+		rev = (struct cram_revocation){ .step = CRAM_ASK };
+		cram_walk_entries(batch->page[i].folio, &rev);
+		batch->page[i].age = rev.written ? 0 : batch->page[i].age + 1;
+		/* Shared since a fork(): the next to write gets a copy anyway */
+		batch->page[i].take = batch->page[i].age >= CRAM_RECYCLE_AGE ||
+				      rev.entries > 1;
+	}
+	/* A store through the old entry would leave no dirty bit */
+	try_to_unmap_flush();
 }
 
-/* May some page of this owner have to be revoked? */
-static bool cram_owner_over(struct cram_owner *owner, struct cram_pass *pass)
+/* From REVOKING to read-only, or give up on it */
+static bool cram_take(struct cram_node *cn, struct folio *folio, u32 slot)
 {
-	struct cram_node *cn;
-	int nid;
+	u32 *p = cram_slot(cn, folio_pfn(folio));
+	struct cram_revocation rev = { .step = CRAM_TAKE, .slot = p };
 
-	guard(rcu)();
-	if (cram_cgroup_over_budget(cram_owner_books(owner), pass->root))
+	cram_walk_entries(folio, &rev);
+	/* Without an entry there is no fault that could meet it */
+	WRITE_ONCE(*p, slot | CRAM_REVOKING);
+	/* An entry that the walk has missed would still be writable */
+	if (!rev.held && rev.entries == folio_mapcount(folio) && !cram_folio_held(folio))
 		return true;
-	if (pass->root)
-		return false;
-	for_each_node_mask(nid, cram_nodes) {
-		cn = cram_node_get(nid);
-		if (cn && cram_node_over(cn))
-			return true;
-	}
+	WRITE_ONCE(*p, slot);
 	return false;
 }
 
-static void cram_pass_owner(struct cram_owner *owner, struct cram_pass *pass)
+/* After the flush: nobody stores to it any more */
+static void cram_taken(struct cram_node *cn, struct folio *folio, u32 slot)
 {
-	unsigned long revoked = 0, recycled = 0, pfn, from = 0;
-	bool over = cram_owner_over(owner, pass);
-	struct cram_cgroup *cg;
-	void *entry;
+	struct cram_revocation rev = { .step = CRAM_CHECK };
+	unsigned long pfn = folio_pfn(folio);
 
-	/* Only for the turns that are left? They do not begin before that */
-	if (!over && owner->id == pass->from_id)
-		from = pass->from_pfn;
-	xa_for_each_start(&owner->upgraded, pfn, entry, from) {
-		unsigned int was = xa_to_value(entry), age = was;
-
-		if (!over && (!pass->recycle || owner->id < pass->from_id))
-			break;
-		switch (cram_judge(owner, pfn, &age, pass)) {
-		case CRAM_KEEP:
-			if (age != was)
-				cram_set_age(owner, pfn, age);
-			break;
-		case CRAM_REVOKED:
-			revoked++;
-			break;
-		case CRAM_RECYCLED:
-			recycled++;
-			break;
-		case CRAM_HELD:
-			pass->left++;
-			break;
-		}
-		if (cram_interrupted(pass))
-			break;
-		cond_resched();
-	}
-
-	rcu_read_lock();
-	cg = cram_owner_books(owner);
-	if (revoked) {
-		cram_count(cg, CRAM_STAT_REVOKE, revoked);
-		cram_cgroup_event(cg, CRAM_EVENT_REVOKE);
-	}
-	if (recycled)
-		cram_count(cg, CRAM_STAT_RECYCLE, recycled);
-	rcu_read_unlock();
+	cram_write_back(cn, pfn, 1);
+	if (IS_ENABLED(CONFIG_CRAM_VERIFY))
+		cram_walk_entries(folio, &rev);
+	cram_end_upgrade(cn, pfn, cram_slot_owner(slot));
+	WRITE_ONCE(*cram_slot(cn, pfn), slot & ~CRAM_WRITABLE);
 }
 
-static void cram_do_pass(struct cram_pass *pass)
+/* Revoke those that are to be taken, and let go of all. Returns how many it was. */
+static unsigned int cram_batch_end(struct cram_batch *batch)
+{
+	unsigned int i, nr = 0;
+
+	for (i = 0; i < batch->nr; i++)
+		if (batch->page[i].take)
+			batch->page[i].take = cram_take(batch->page[i].cn,
+							batch->page[i].folio,
+							batch->page[i].slot);
+	try_to_unmap_flush();
+
+	for (i = 0; i < batch->nr; i++) {
+		struct folio *folio = batch->page[i].folio;
+
+		if (batch->page[i].take) {
+			cram_taken(batch->page[i].cn, folio, batch->page[i].slot);
+			nr++;
+		} else if (batch->page[i].age != batch->page[i].was) {
+			cram_set_age(batch->owner, folio_pfn(folio), batch->page[i].age);
+		}
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+	batch->nr = 0;
+	return nr;
+}
+
+static void cram_tell_revoked(struct cram_owner *owner, enum cram_stat item,
+			      unsigned long nr)
+{
+	struct cram_cgroup *cg;
+
+	if (!nr)
+		return;
+	guard(rcu)();
+	cg = cram_owner_books(owner);
+	cram_count(cg, item, nr);
+	if (item == CRAM_STAT_REVOKE)
+		cram_cgroup_event(cg, CRAM_EVENT_REVOKE);
+}
+
+/* -------------------------------------------------- what is over a budget -- */
+
+/*
+ * Pages of proven room that are left, if what is revoked counts: that is room only
+ * with the next reading. Negative when less is proven than is writable.
+ */
+static s64 cram_room(struct cram_node *cn)
+{
+	return (s64)(READ_ONCE(cn->limit) - atomic64_read(&cn->begun)) +
+	       (s64)(atomic64_read(&cn->done) - READ_ONCE(cn->done0));
+}
+
+static bool cram_node_closed(struct cram_node *cn)
+{
+	enum cram_node_state state = READ_ONCE(cn->state);
+
+	/* Offline is for who drains it, and may be over in a moment */
+	return state == CRAM_NODE_CRITICAL || state == CRAM_NODE_LOST || !cram_has_lease(cn);
+}
+
+/*
+ * More is writable there than the node can answer for, or so much that there is no
+ * room for pages to be demoted. The latter only if somebody was in want of it, and
+ * at half of what upgrades leave: what was revoked is not to be upgraded at once.
+ */
+static bool cram_node_over(struct cram_node *cn)
+{
+	s64 room = cram_room(cn);
+
+	if (cram_node_closed(cn) ||
+	    atomic_long_read(&cn->writable) > READ_ONCE(cn->writable_budget))
+		return true;
+	return !READ_ONCE(cn->writable_override) &&
+	       (room < 0 || (READ_ONCE(cn->short_of_room) && room < READ_ONCE(cn->margin) / 2));
+}
+
+/* Pages to revoke, so that it is not over any more, and not soon again */
+static unsigned long cram_node_excess(int nid)
+{
+	struct cram_node *cn;
+	long writable, over;
+
+	guard(rcu)();
+	cn = cram_node_get(nid);
+	if (!cn)
+		return 0;
+	writable = atomic_long_read(&cn->writable);
+	if (cram_node_closed(cn))
+		return max(writable, 0L);
+	over = writable - min_t(unsigned long, READ_ONCE(cn->writable_budget), LONG_MAX);
+	if (!READ_ONCE(cn->writable_override))
+		over = max_t(s64, over, READ_ONCE(cn->margin) - cram_room(cn));
+	return clamp(over, 0L, max(writable, 0L));
+}
+
+/**
+ * cram_check_budget - has a node become smaller than what is writable there?
+ * @cn: the node
+ *
+ * Context: any.
+ */
+void cram_check_budget(struct cram_node *cn)
+{
+	if (atomic_long_read(&cn->writable) && cram_node_over(cn))
+		cram_budget_work_now();
+}
+
+/**
+ * struct cram_demand - pages that have to be revoked
+ * @top: because more of this cgroup's subtree is writable than its number
+ *	permits, or no number permits any; or %NULL
+ * @nid: because more is writable on this node than it can answer for
+ * @wanted: so many, when it is about a node
+ * @over: so many altogether, when that was last looked at
+ * @of: out of these
+ * @gone: revoked so far
+ */
+struct cram_demand {
+	struct cram_cgroup *top;
+	int nid;
+	unsigned long wanted;
+	unsigned long over;
+	unsigned long of;
+	unsigned long gone;
+};
+
+/* How many pages of this owner, or of anybody in his place, are too much? */
+static unsigned long cram_over(struct cram_demand *demand, struct cram_owner *owner)
+{
+	if (!demand->top)
+		return min(demand->wanted - min(demand->gone, demand->wanted),
+			   cram_node_excess(demand->nid));
+	guard(rcu)();
+	return cram_cgroup_over_budget(cram_owner_books(owner), demand->top);
+}
+
+/* ... and which part of them is his, by what everybody has? */
+static unsigned long cram_share(struct cram_demand *demand, struct cram_owner *owner)
+{
+	unsigned long over = cram_over(demand, owner), has = READ_ONCE(owner->nr_upgraded);
+
+	if (over == ULONG_MAX || !demand->of)
+		return over;
+	return min(over, mul_u64_add_u64_div_u64(has, demand->over, demand->of - 1,
+						 demand->of));
+}
+
+static void cram_demand_look(struct cram_demand *demand)
+{
+	if (demand->top) {
+		demand->over = cram_cgroup_excess(demand->top);
+		demand->of = cram_cgroup_writable(demand->top);
+	} else {
+		demand->over = cram_over(demand, NULL);
+		demand->of = atomic_long_read(&cram_nr_upgraded);
+	}
+}
+
+/* The pages of the index that it may be about */
+static void cram_demand_range(struct cram_demand *demand, unsigned long *first,
+			      unsigned long *last)
+{
+	struct cram_node *cn;
+
+	*first = 0;
+	*last = ULONG_MAX;
+	if (demand->top)
+		return;
+	guard(rcu)();
+	cn = cram_node_get(demand->nid);
+	if (cn) {
+		*first = cn->start_pfn;
+		*last = cn->start_pfn + cn->nr_slots - 1;
+	}
+}
+
+/* Revoke so many pages of an owner that are of this age at least */
+static unsigned long cram_revoke_aged(struct cram_demand *demand, struct cram_owner *owner,
+				      unsigned long share, unsigned int age)
+{
+	struct cram_batch batch = { .owner = owner };
+	unsigned long pfn, last, nr = 0, want;
+	void *entry;
+
+	cram_demand_range(demand, &pfn, &last);
+	entry = xa_find(&owner->upgraded, &pfn, last, XA_PRESENT);
+	while (entry && nr < share && !signal_pending(current)) {
+		want = min3(share - nr, cram_over(demand, owner),
+			    (unsigned long)CRAM_REVOKE_BATCH);
+		if (!want)
+			break;
+		for (; entry && batch.nr < want;
+		     entry = xa_find_after(&owner->upgraded, &pfn, last, XA_PRESENT)) {
+			cond_resched();
+			if (xa_to_value(entry) >= age &&
+			    cram_batch_add(&batch, pfn, xa_to_value(entry)))
+				batch.page[batch.nr - 1].take = true;
+		}
+		want = cram_batch_end(&batch);
+		nr += want;
+		demand->gone += want;
+	}
+	return nr;
+}
+
+static void cram_revoke_from(struct cram_demand *demand, struct cram_owner *owner,
+			     unsigned long share)
+{
+	unsigned long nr = 0;
+	int age;
+
+	/* What was not written to for longest first */
+	for (age = CRAM_RECYCLE_AGE - 1; age >= 0 && nr < share; age--)
+		nr += cram_revoke_aged(demand, owner, share - nr, age);
+	cram_tell_revoked(owner, CRAM_STAT_REVOKE, nr);
+}
+
+/*
+ * In a first round from each in proportion; then, because somebody may hold what he
+ * should give, from whoever has something. Returns true when there is still too
+ * much, or nobody knows because of a signal.
+ */
+static bool cram_meet(struct cram_demand *demand)
 {
 	struct cram_owner *owner;
-	u32 id = 0;
+	unsigned long share;
+	bool left = true;
+	int round;
+	u32 id;
 
-	while ((owner = cram_owner_next(&id, pass->root))) {
-		cram_pass_owner(owner, pass);
-		cram_owner_put(owner, 1);
-		if (cram_interrupted(pass))
-			break;
+	for (round = 0; round < 3 && left; round++) {
+		left = false;
+		id = 0;
+		cram_demand_look(demand);
+		while ((owner = cram_owner_next(&id, demand->top))) {
+			share = round ? cram_over(demand, owner) : cram_share(demand, owner);
+			if (share)
+				cram_revoke_from(demand, owner, share);
+			left |= cram_over(demand, owner) && !xa_empty(&owner->upgraded);
+			cram_owner_put(owner, 1);
+			if (signal_pending(current))
+				return true;
+		}
 	}
+	return left;
+}
+
+/**
+ * cram_revoke_cgroup - take back what is over the budget of a cgroup
+ * @cg: the cgroup, referenced; the number is in force for all who charge
+ *
+ * Context: process, may sleep; ends early at a signal. Return: true when more is
+ * still writable than the number permits, because somebody holds it.
+ */
+bool cram_revoke_cgroup(struct cram_cgroup *cg)
+{
+	struct cram_demand demand = { .top = cg };
+
+	return cram_meet(&demand);
+}
+
+/*
+ * For those who do not wait themselves; and now and then for pages whose cgroup was
+ * removed, and who has them now has a smaller budget, or none.
+ */
+static bool cram_revoke_cgroups(void)
+{
+	static unsigned long next = INITIAL_JIFFIES;
+	struct cram_cgroup *cg = NULL;
+	bool left = false;
+
+	if (!xchg(&cram_lowered, false) && time_before(jiffies, next))
+		return false;
+	next = jiffies + CRAM_RECYCLE_PERIOD;
+	while ((cg = cram_cgroup_next_over(cg)))
+		left |= cram_revoke_cgroup(cg);
+	if (left)
+		WRITE_ONCE(cram_lowered, true);
+	return left;
+}
+
+static bool cram_revoke_node(int nid)
+{
+	struct cram_demand demand = { .nid = nid };
+	struct cram_node *cn;
+	bool over;
+
+	scoped_guard(rcu) {
+		cn = cram_node_get(nid);
+		over = cn && cram_node_over(cn);
+	}
+	if (!over)
+		return false;
+	demand.wanted = cram_node_excess(nid);
+	return cram_meet(&demand);
+}
+
+/* ---------------------------------------------------- who was not written -- */
+
+/* The next pages of an owner in their order, up to the end or of a turn */
+static void cram_recycle_turn(struct cram_owner *owner)
+{
+	unsigned long pfn = READ_ONCE(owner->recycle_from), nr = 0, asked = 0;
+	struct cram_batch batch = { .owner = owner };
+	void *entry;
+
+	entry = xa_find(&owner->upgraded, &pfn, ULONG_MAX, XA_PRESENT);
+	while (entry && asked < CRAM_RECYCLE_TURN) {
+		for (; entry && batch.nr < CRAM_REVOKE_BATCH; asked++) {
+			cram_batch_add(&batch, pfn, xa_to_value(entry));
+			entry = xa_find_after(&owner->upgraded, &pfn, ULONG_MAX, XA_PRESENT);
+		}
+		cram_batch_ask(&batch);
+		nr += cram_batch_end(&batch);
+		cond_resched();
+	}
+	WRITE_ONCE(owner->recycle_from, entry ? pfn : 0);
+	if (!entry)
+		WRITE_ONCE(owner->recycle_due, jiffies + CRAM_RECYCLE_PERIOD);
+	cram_tell_revoked(owner, CRAM_STAT_RECYCLE, nr);
+}
+
+/* Owners take turns while it is due for any of them. Returns when that is next. */
+static unsigned long cram_recycle(void)
+{
+	static unsigned long rest_until = INITIAL_JIFFIES;
+	static u32 id;	/* the owner whose turn it is has this one or a larger */
+	unsigned long begin = jiffies, next = begin + CRAM_RECYCLE_PERIOD;
+	bool from_start = !id, any = false;
+	struct cram_owner *owner;
+
+	if (time_before(begin, rest_until))
+		return rest_until;
+	while (time_before(jiffies, begin + CRAM_RECYCLE_SLICE)) {
+		owner = cram_owner_next(&id, NULL);
+		if (owner) {
+			unsigned long due = READ_ONCE(owner->recycle_due);
+
+			if (time_before(jiffies, due)) {
+				if (time_before(due, next))
+					next = due;
+			} else {
+				cram_recycle_turn(owner);
+				any = true;
+			}
+			cram_owner_put(owner, 1);
+			continue;
+		}
+		id = 0;
+		if (from_start && !any)
+			return next;
+		from_start = true;
+		any = false;
+		next = jiffies + CRAM_RECYCLE_PERIOD;
+	}
+	rest_until = jiffies + CRAM_RECYCLE_REST;
+	return rest_until;
 }
 
 static void cram_budget_work_fn(struct work_struct *work)
 {
-	static unsigned long last_recycle, delay;
-	static unsigned long from_pfn;
-	static u32 from_id;
-	struct cram_pass pass = {};
+	static unsigned long retry;
+	unsigned long next;
+	bool left;
+	int nid;
 
-	if (time_after_eq(jiffies, last_recycle + CRAM_RECYCLE_PERIOD)) {
-		last_recycle = jiffies;
-		pass.recycle = CRAM_RECYCLE_PAGES;
-		pass.from_id = from_id;
-		pass.from_pfn = from_pfn;
-	}
-	cram_do_pass(&pass);
-
-	/* To the end of all, or to where the next is to go on */
-	if (pass.recycle) {
-		from_id = 0;
-		from_pfn = 0;
-	} else if (pass.from_id) {
-		from_id = pass.from_id;
-		from_pfn = pass.from_pfn;
-	}
+	left = cram_revoke_cgroups();
+	for_each_node_mask(nid, cram_nodes)
+		left |= cram_revoke_node(nid);
+	next = cram_recycle();
 
 	/* Whoever holds a page may do so for days */
-	if (!pass.left)
-		delay = 0;
+	if (!left)
+		retry = 0;
 	else
-		delay = delay ? min(2 * delay, CRAM_RECYCLE_PERIOD) : CRAM_RETRY_PERIOD;
+		retry = retry ? min(2 * retry, CRAM_RECYCLE_PERIOD) : CRAM_RETRY_PERIOD;
+	if (retry && time_after(next, jiffies + retry))
+		next = jiffies + retry;
 	if (atomic_long_read(&cram_nr_upgraded))
 		queue_delayed_work(system_dfl_wq, &cram_budget_work,
-				   delay ?: CRAM_RECYCLE_PERIOD);
-}
-
-/**
- * cram_revoke_cgroup - take back what is over the budgets of a subtree
- * @cg: its top, referenced; the new number is in force for all who charge
- *
- * Context: process, may sleep; ends early at a signal. Return: pages that are
- * still over a budget of @cg or below, because somebody holds them.
- */
-unsigned long cram_revoke_cgroup(struct cram_cgroup *cg)
-{
-	struct cram_pass pass = { .root = cg };
-
-	cram_do_pass(&pass);
-	return pass.left;
+				   max((long)(next - jiffies), 1L));
 }

@@ -40,6 +40,7 @@
 #include <linux/libnvdimm.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
+#include <linux/swap.h>
 
 #include <trace/events/cram.h>
 
@@ -112,6 +113,35 @@ static const char *cram_contradiction(struct cram_node *cn,
 	return NULL;
 }
 
+/*
+ * What is upgraded takes room for as long as it is written to, and what is demoted
+ * only until the next reading. So upgrades leave a margin, or demotion would stop
+ * for their sake. How much it takes depends on how much is demoted between two
+ * readings: twice as much when it was used up, and less by a quarter of what was
+ * left; but in any case between these shares of the proven room.
+ */
+#define CRAM_MARGIN_MIN_SHIFT	4
+#define CRAM_MARGIN_MAX_SHIFT	1
+#define CRAM_MARGIN_DECAY_SHIFT	2
+
+/*
+ * @spare pages of room were proven, including those for what is upgraded, and @left
+ * before that.
+ */
+static void cram_set_margin(struct cram_node *cn, s64 left, u64 spare)
+{
+	s64 margin = cn->margin;
+
+	/* A batch of reclaim would have found none */
+	WRITE_ONCE(cn->short_of_room, left < SWAP_CLUSTER_MAX);
+	if (left >= SWAP_CLUSTER_MAX)
+		margin -= min(left, margin) >> CRAM_MARGIN_DECAY_SHIFT;
+	else if (atomic_long_read(&cn->writable))
+		margin *= 2;
+	WRITE_ONCE(cn->margin, clamp_t(s64, margin, spare >> CRAM_MARGIN_MIN_SHIFT,
+				       spare >> CRAM_MARGIN_MAX_SHIFT));
+}
+
 /**
  * cram_take_reading - ask the device for its capacity
  * @cn: the node
@@ -125,6 +155,7 @@ int cram_take_reading(struct cram_node *cn)
 	struct cram_reading r = {};
 	unsigned long start;
 	u64 done0, spare, reserve, limit;
+	s64 left;
 	unsigned long emptied0;
 	const char *why;
 	int err;
@@ -138,6 +169,7 @@ int cram_take_reading(struct cram_node *cn)
 	WRITE_ONCE(cn->readings_begun, cn->readings_begun + 1);
 	done0 = atomic64_read(&cn->done);
 	emptied0 = cn->emptied;
+	left = cn->limit - atomic64_read(&cn->begun);
 	/* Pairs with cram_done(): what it counted, the device has */
 	smp_mb();
 
@@ -168,6 +200,8 @@ int cram_take_reading(struct cram_node *cn)
 	if (cn->distrusted || cn->content_lost)
 		limit = 0;
 	WRITE_ONCE(cn->limit, limit);
+	cram_set_margin(cn, left, limit ? limit - done0 : 0);
+	WRITE_ONCE(cn->upgrade_limit, limit - cn->margin);
 	WRITE_ONCE(cn->zero_limit, limit ? done0 + div_u64(r.room, cn->desc.cells_per_page) : 0);
 	WRITE_ONCE(cn->lease_end, start + msecs_to_jiffies(READ_ONCE(cn->lease_ms)));
 	trace_cram_reading(cn->nid, 0, r.physical_free, done0, limit);
@@ -247,6 +281,27 @@ bool cram_admit(struct cram_node *cn, unsigned long nr)
 		return true;
 	}
 	cram_want_reading(cn);
+	return false;
+}
+
+/**
+ * cram_admit_upgrade - count a page as begun that is to be written in place
+ * @cn: the node
+ *
+ * As cram_admit(), but for the margin, and without an early reading: with a budget
+ * that is larger than the room there would be one all the time, and each of them
+ * has the device look at all that is writable.
+ *
+ * Context: any. Return: false when there is no room.
+ */
+bool cram_admit_upgrade(struct cram_node *cn)
+{
+	if (cram_count_begun(cn, 1, &cn->upgrade_limit))
+		return true;
+	if (cram_hook_disabled(CRAM_HOOK_ADMISSION)) {
+		atomic64_inc(&cn->begun);
+		return true;
+	}
 	return false;
 }
 

@@ -627,18 +627,18 @@ static void cram_test_revoke(struct kunit *test)
 	cram_test_budget(page->cg, 1);
 	KUNIT_ASSERT_TRUE(test, test_upgrade(page));
 	test_expect_upgraded(page, true);
-	KUNIT_EXPECT_EQ(test, cram_revoke_cgroup(page->cg), 0);
+	KUNIT_EXPECT_FALSE(test, cram_revoke_cgroup(page->cg));
 	KUNIT_EXPECT_EQ(test, page->stored, 0);
 
 	/* Held by somebody: all stays */
 	cram_test_budget(page->cg, 0);
 	folio_get(page->folio);
-	KUNIT_EXPECT_EQ(test, cram_revoke_cgroup(page->cg), 1);
+	KUNIT_EXPECT_TRUE(test, cram_revoke_cgroup(page->cg));
 	KUNIT_EXPECT_EQ(test, page->stored, 0);
 	test_expect_upgraded(page, true);
 	folio_put(page->folio);
 
-	KUNIT_EXPECT_EQ(test, cram_revoke_cgroup(page->cg), 0);
+	KUNIT_EXPECT_FALSE(test, cram_revoke_cgroup(page->cg));
 	KUNIT_EXPECT_EQ(test, page->stored, 1);
 	test_expect_upgraded(page, false);
 	KUNIT_EXPECT_EQ(test, page->slot, page->owner->id | CRAM_RESIDENT);
@@ -670,7 +670,7 @@ static void cram_test_upgrade_refused(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, test_upgrade(page));
 	test_expect_upgraded(page, true);
 	cram_test_budget(page->cg, 0);
-	KUNIT_EXPECT_EQ(test, cram_revoke_cgroup(page->cg), 0);
+	KUNIT_EXPECT_FALSE(test, cram_revoke_cgroup(page->cg));
 	test_expect_upgraded(page, false);
 }
 

@@ -126,11 +126,13 @@ bool __cram_wp_again(struct vm_fault *vmf)
 	struct folio *folio = page_folio(vmf->page);
 	struct cram_node *cn = cram_node_get(folio_nid(folio));
 
+	/*
+	 * Its entry is read-only for good, but another CPU may not know yet, and
+	 * would store to what is copied here.
+	 */
 	if (READ_ONCE(*cram_slot(cn, page_to_pfn(vmf->page))) & CRAM_REVOKING &&
-	    !cram_hook_disabled(CRAM_HOOK_REVOKING)) {
-		pte_unmap_unlock(vmf->pte, vmf->ptl);
-		return cram_let_others_finish();
-	}
+	    !cram_hook_disabled(CRAM_HOOK_REVOKING))
+		flush_tlb_page(vmf->vma, vmf->address);
 	return folio_test_large(folio) && !cram_hook_disabled(CRAM_HOOK_SPLIT) &&
 	       cram_split_first(vmf, folio);
 }

@@ -108,6 +108,9 @@ enum cram_node_state {
  * @limit: @begun may not pass this; the one word in which the last reading
  *	reaches the admission, see cram_take_reading()
  * @zero_limit: the same for zeroes, which may use the reserve
+ * @upgrade_limit: the same for upgrades, which leave @margin to demotions
+ * @margin: pages of proven room; grows while demotions are short of it
+ * @short_of_room: demotions had used up their room when the last reading began
  * @lease_end: in jiffies; later the last reading is not believed any more
  * @reading_start: when the device was asked last, in jiffies
  * @lease_ms: for how long a reading is believed, counted from its start
@@ -178,6 +181,9 @@ struct cram_node {
 	bool writable_override;
 	u64 limit;
 	u64 zero_limit;
+	u64 upgrade_limit;
+	s64 margin;
+	bool short_of_room;
 	unsigned long lease_end;
 	unsigned long reading_start;
 	unsigned int lease_ms;
@@ -263,6 +269,7 @@ struct cram_reading cram_last_reading(struct cram_node *cn, u64 *bound);
 int cram_take_reading(struct cram_node *cn);
 int cram_trust(struct cram_node *cn);
 bool cram_admit(struct cram_node *cn, unsigned long nr);
+bool cram_admit_upgrade(struct cram_node *cn);
 bool cram_admit_zeroes(struct cram_node *cn);
 void cram_unadmit(struct cram_node *cn, unsigned long nr);
 bool cram_has_room(struct cram_node *cn, unsigned long nr);
