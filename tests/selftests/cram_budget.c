@@ -145,6 +145,68 @@ static void hierarchy(void)
 	CHECK_EQ(writable(), 0);
 }
 
+static bool says(const struct cg *cg, const char *want)
+{
+	char text[40];
+
+	CHECK(read_text(cg_file(cg, "cram.writable_budget.effective"), text, sizeof(text)) > 0);
+	text[strcspn(text, "\n")] = '\0';
+	if (strcmp(text, want))
+		tap_note("%s, not %s", text, want);
+	return !strcmp(text, want);
+}
+
+/* What "inherit" and all the numbers above come to. */
+static void effective(void)
+{
+	struct cg child = cg_make(cg_here.path, "child"), grandchild;
+
+	CHECK_EQ(cg_enter(&child, getpid()), 0);
+	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
+	CHECK(says(&cg_here, "0") && says(&child, "0"));
+	budget("max");
+	CHECK(says(&cg_here, "max") && says(&child, "max"));
+	CHECK_EQ(cg_printf(&child, "cram.writable_budget", "%zu", 8 * PAGE), 0);
+	CHECK(says(&cg_here, "max") && says(&child, "32768"));
+	budget_pages(4);
+	CHECK(says(&cg_here, "16384") && says(&child, "16384"));
+	budget("0");
+	CHECK(says(&child, "0"));
+	/* Where none is above, one's own is all there is. */
+	budget("inherit");
+	CHECK(says(&cg_here, "0") && says(&child, "32768"));
+
+	/* Who comes later has the same. */
+	grandchild = cg_make(child.path, "grandchild");
+	CHECK_EQ(cg_enter(&grandchild, getpid()), 0);
+	CHECK_EQ(cg_write(&child, "cgroup.subtree_control", "+memory +cram"), 0);
+	CHECK(says(&grandchild, "32768"));
+}
+
+/* A budget of nothing is none: nobody is told at each write. */
+static void nothing_is_no_event(void)
+{
+	struct cg child = cg_make(cg_here.path, "child");
+	char *p;
+
+	CHECK_EQ(cg_enter(&child, getpid()), 0);
+	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
+	budget("0");
+	CHECK_EQ(cg_printf(&child, "cram.writable_budget", "%zu", N / 4 * PAGE), 0);
+	p = map_pages(N);
+	fill(p, N, SEED);
+	demote(p, N);
+	rewrite_all(p, N);
+	CHECK_EQ(cg_key(&child, "cram.stat", "promote_write"), N);
+	CHECK_EQ(cg_key(&cg_here, "cram.events", "budget"), 0);
+	/* But one of something is, for what it lacks. */
+	budget("max");
+	demote(p, N);
+	rewrite_all(p, N);
+	CHECK_EQ(cg_key(&child, "cram.events", "budget"), N - N / 4);
+	CHECK(!munmap(p, N * PAGE));
+}
+
 /* --- taking back -------------------------------------------------------------- */
 
 static void lowered(void)
@@ -234,6 +296,82 @@ static void lowered_under_writers(void)
 	CHECK(!munmap(p, pages * PAGE));
 }
 
+/* Among cgroups in this one: then it has no process itself. */
+static void divide(void)
+{
+	struct cg home = cg_make(cg_here.path, "home");
+
+	CHECK_EQ(cg_enter(&home, getpid()), 0);
+	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
+}
+
+struct share {
+	const struct cg *cg;
+	size_t pages;
+};
+
+static void has_a_share(struct peer *up, void *arg)
+{
+	struct share *share = arg;
+
+	CHECK_EQ(cg_enter(share->cg, getpid()), 0);
+	upgraded(share->pages);
+	tell(up, 'u');
+	hear(up);
+}
+
+/* Of a number above, everybody has to give in proportion to what he has. */
+static void in_proportion(void)
+{
+	struct cg a = cg_make(cg_here.path, "a"), b = cg_make(cg_here.path, "b"),
+		  c = cg_make(cg_here.path, "c");
+	struct share of[] = { { &a, 192 }, { &b, 64 }, { &c, 8 } };
+	struct peer peer[ARRAY_SIZE(of)];
+	size_t i, all = 0;
+
+	for (i = 0; i < ARRAY_SIZE(of); i++)
+		all += of[i].pages;
+	divide();
+	budget("max");
+	for (i = 0; i < ARRAY_SIZE(of); i++) {
+		peer[i] = peer_start(has_a_share, &of[i]);
+		CHECK_EQ(hear(&peer[i]), 'u');
+	}
+	CHECK_EQ(writable(), all * PAGE);
+	budget_pages(all / 2);
+	CHECK_EQ(writable(), all / 2 * PAGE);
+	for (i = 0; i < ARRAY_SIZE(of); i++) {
+		long has = cg_number(of[i].cg, "cram.writable_current") / PAGE;
+
+		/* Rounding; the last to give has what is left of it. */
+		CHECK(labs(has - (long)of[i].pages / 2) < (long)ARRAY_SIZE(of), "%ld of %zu",
+		      has, of[i].pages);
+	}
+	for (i = 0; i < ARRAY_SIZE(of); i++) {
+		tell(&peer[i], 'e');
+		CHECK_EQ(peer_end(&peer[i]), 0);
+	}
+	CHECK_EQ(writable(), 0);
+}
+
+/* What a cgroup that goes leaves to one without a budget is taken back by itself. */
+static void left_behind(void)
+{
+	struct cg child = cg_make(cg_here.path, "child"), other = cg_make(cg_here.path, "other");
+	char *p;
+
+	CHECK_EQ(cg_enter(&child, getpid()), 0);
+	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
+	CHECK_EQ(cg_write(&child, "cram.writable_budget", "max"), 0);
+	p = upgraded(N);
+	CHECK_EQ(writable(), N * PAGE);
+	CHECK_EQ(cg_enter(&other, getpid()), 0);
+	CHECK_EQ(cg_remove(&child), 0);
+	CHECK(WAIT_FOR(SETTLES, (rewrite_all(p, N), writable() == 0)));
+	CHECK_CONTENT(p, N, SEED);
+	CHECK(!munmap(p, N * PAGE));
+}
+
 static void nothing(int sig)
 {
 }
@@ -272,6 +410,43 @@ static void held(void)
 
 	close(fd[0]);
 	close(fd[1]);
+	CHECK(WAIT_FOR(SETTLES, writable() == 0));
+	CHECK_EQ(count_resident(p, N), N - 1);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK(!munmap(p, N * PAGE));
+}
+
+/* Nor does it take longer than the documented time for somebody's sake. */
+static void held_too_long(void)
+{
+	double start;
+	struct iovec iov;
+	int fd[2];
+	char *p;
+
+	CHECK(!pipe(fd));
+	budget("max");
+	p = upgraded(N);
+	iov = (struct iovec){ p, 3 * PAGE };
+	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 3 * PAGE);
+
+	start = now();
+	CHECK_EQ(cg_write(&cg_here, "cram.writable_budget", "0"), -EBUSY);
+	tap_note("given up after %.1f s", now() - start);
+	CHECK(now() - start >= 4);
+	/* The number is in force, and the others are taken back. */
+	CHECK_EQ(cg_number(&cg_here, "cram.writable_budget"), 0);
+	CHECK_EQ(writable(), 3 * PAGE);
+	CHECK_EQ(stat_of("revoke"), N - 3);
+	rewrite(p + 3 * PAGE);
+	CHECK_EQ(count_resident(p + 3 * PAGE, 1), 0);
+
+	/* A number that these keep to is obeyed at once. */
+	budget_pages(3);
+	CHECK_EQ(cg_write(&cg_here, "cram.writable_budget", "0"), -EBUSY);
+	close(fd[0]);
+	close(fd[1]);
+	/* Nobody waits any more, and nobody has to ask again. */
 	CHECK(WAIT_FOR(SETTLES, writable() == 0));
 	CHECK_EQ(count_resident(p, N), N - 1);
 	CHECK_CONTENT(p, N, SEED);
@@ -350,6 +525,75 @@ static void recycled(void)
 	CHECK_EQ(count_resident(p, N), N);
 	CHECK_CONTENT(p, N, SEED);
 	CHECK(!munmap(p, N * PAGE));
+}
+
+/* How long it takes until so many pages are read-only that nobody writes to */
+static double time_to_recycle(size_t pages)
+{
+	char *p = map_pages(pages);
+	double start;
+
+	fill(p, pages, SEED);
+	demote(p, pages);
+	rewrite_all(p, pages);
+	/* The node may leave out a few */
+	CHECK(writable() > (int64_t)(pages / 4 * 3 * PAGE));
+	start = now();
+	CHECK(WAIT_FOR(SETTLES, writable() == 0), "%lld bytes are", (long long)writable());
+	start = now() - start;
+	CHECK_EQ(stat_of("revoke"), 0);
+	CHECK(!munmap(p, pages * PAGE));
+	return start;
+}
+
+/* However many there are. */
+static void many_recycled(void)
+{
+	size_t pages = node_number("physical_bytes") / 2 / PAGE;
+	double few, many;
+
+	budget("max");
+	fill_period = 8;
+	few = time_to_recycle(N);
+	many = time_to_recycle(pages);
+	tap_note("%d pages: %.1f s, %zu pages: %.1f s", N, few, pages, many);
+	CHECK(many < few + 3 * scale());
+}
+
+static void writes_on(struct peer *up, void *arg)
+{
+	struct share *share = arg;
+	char *p;
+
+	CHECK_EQ(cg_enter(share->cg, getpid()), 0);
+	p = upgraded(share->pages);
+	tell(up, 'u');
+	for (;;)
+		rewrite_all(p, share->pages);
+}
+
+/* ... and whoever else has many, and writes to them. */
+static void others_recycled(void)
+{
+	struct cg a = cg_make(cg_here.path, "many"), b = cg_make(cg_here.path, "few");
+	struct share of[] = { { &a, node_number("physical_bytes") / 4 / PAGE }, { &b, N } };
+	struct peer peer[2];
+	double start;
+	size_t i;
+
+	divide();
+	budget("max");
+	fill_period = 8;
+	peer[0] = peer_start(writes_on, &of[0]);
+	CHECK_EQ(hear(&peer[0]), 'u');
+	peer[1] = peer_start(has_a_share, &of[1]);
+	CHECK_EQ(hear(&peer[1]), 'u');
+	start = now();
+	CHECK(WAIT_FOR(SETTLES, cg_number(&b, "cram.writable_current") == 0));
+	tap_note("%d pages beside %zu: %.1f s", N, of[0].pages, now() - start);
+	CHECK(now() - start < 3 + 3 * scale());
+	for (i = 0; i < 2; i++)
+		CHECK_EQ(cg_write(of[i].cg, "cgroup.kill", "1"), 0);
 }
 
 /* What tells of a store to a lazily freed page must not be lost on the way. */
@@ -581,17 +825,98 @@ static void covered_by_room(void)
 	CHECK(!munmap(p, pages * PAGE));
 }
 
+static uint64_t next_random(void)
+{
+	static uint64_t x = 88172645463325252ULL;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	return x;
+}
+
+/* So many accesses to pages at random, one in five a store; seconds it took */
+static double use(char *p, size_t pages, size_t accesses)
+{
+	double start = now();
+
+	for (size_t i = 0; i < accesses; i++) {
+		char *page = p + next_random() % pages * PAGE;
+
+		if (i % 5)
+			(void)*(volatile char *)page;
+		else
+			rewrite(page);
+	}
+	return now() - start;
+}
+
+/*
+ * With a budget, but room on the node for a part of it only: pages that are writable
+ * keep no room from the others, and are not taken back and given again all the time.
+ * Nothing is counted here that depends on how fast the machine is.
+ */
+static void room_binds(void)
+{
+	size_t pages = 24 * MIB / PAGE, accesses = 20000 * scale();
+	int64_t reserve = node_number("reserve_bytes"), demoted, upgraded, revoked, refused;
+	double with, without;
+	char text[32], *p;
+
+	CHECK_EQ(cg_write(&cg_here, "memory.swap.max", "0"), 0);
+	CHECK_EQ(cg_printf(&cg_here, "memory.max", "%lu", 8 * MIB), 0);
+	fill_period = 160;
+	p = map_pages(pages);
+	fill(p, pages, SEED);
+	CHECK(count_resident(p, pages) > pages / 2);
+	/* Room for a part: 6 MiB of some 16 that are resident */
+	CHECK(WAIT_FOR(SETTLES, node_number("free_bound_bytes") > 40 * (int64_t)MIB));
+	snprintf(text, sizeof(text), "%lld",
+		 (long long)node_number("physical_free_bytes") - 6 * (long long)MIB);
+	CHECK_EQ(write_text(node_file("reserve_bytes"), text), 0);
+
+	without = use(p, pages, accesses);
+	budget("max");
+	use(p, pages, accesses);
+	demoted = stat_of("demote");
+	upgraded = stat_of("upgrade");
+	revoked = stat_of("revoke");
+	refused = stat_of("refuse_room");
+	with = use(p, pages, accesses);
+	demoted = stat_of("demote") - demoted;
+	upgraded = stat_of("upgrade") - upgraded;
+	revoked = stat_of("revoke") - revoked;
+	refused = stat_of("refuse_room") - refused;
+	tap_note("%.2f s without, %.2f s with a budget: %lld demoted, %lld upgraded, %lld revoked, %lld times no room, %lld KiB writable",
+		 without, with, (long long)demoted, (long long)upgraded, (long long)revoked,
+		 (long long)refused, (long long)writable() / 1024);
+	CHECK(writable() > 0);
+	CHECK(revoked <= (int64_t)accesses / 5 / 20);
+	CHECK(refused <= demoted / 10);
+	snprintf(text, sizeof(text), "%lld", (long long)reserve);
+	CHECK_EQ(write_text(node_file("reserve_bytes"), text), 0);
+	CHECK_CONTENT(p, pages, SEED);
+	CHECK(!munmap(p, pages * PAGE));
+}
+
 static const struct scenario scenarios[] = {
 	{ "without a budget every write promotes", none_by_default },
 	{ "within a budget pages are written where they are", in_place },
 	{ "a budget is a limit", limited },
 	{ "budgets bind down the tree", hierarchy },
+	{ "what that comes to is shown", effective },
+	{ "a budget of nothing is no event", nothing_is_no_event },
 	{ "a lower budget takes back what is writable", lowered },
 	{ "... while threads write", lowered_under_writers },
+	{ "... from each in proportion", in_proportion },
+	{ "... and so does that of a cgroup that is gone", left_behind },
 	{ "... but not from who has a reference", held },
+	{ "... for whom nobody waits for ever", held_too_long },
 	{ "... whom no process may know", held_by_a_pipe },
 	{ "... without waiting", without_waiting },
 	{ "pages that nobody writes to are recycled", recycled },
+	{ "... however many they are", many_recycled },
+	{ "... and whatever others have", others_recycled },
 	{ "lazily freed pages lose no store", lazyfree },
 	{ "fork ends it", forked },
 	{ "mprotect there and back", protected },
@@ -601,6 +926,7 @@ static const struct scenario scenarios[] = {
 	{ "lost or offline, a node has none", node_lost },
 	{ "a node is limited while it is lost", node_limited_while_lost },
 	{ "proven room covers what is writable", covered_by_room },
+	{ "... and leaves some to who is demoted", room_binds },
 };
 
 int main(void)

@@ -154,6 +154,7 @@ static const struct row {
 	{ "cram.events", "max 0", NULL, EINVAL, EACCES },
 	{ "cram.events.local", "0", NULL, EINVAL, EACCES },
 	{ "cram.stat", "0", NULL, EINVAL, EACCES },
+	{ "cram.writable_budget.effective", "0", NULL, EINVAL, EACCES },
 	{ "cram.writable_current", "0", NULL, EINVAL, EACCES },
 	{ "cram.numa_stat", "0", NULL, EINVAL, EACCES },
 };
@@ -284,6 +285,7 @@ static const struct file {
 	{ "cram.page.max", 0644, "max\n" },
 	{ "cram.low", 0644, "0\n" },
 	{ "cram.writable_budget", 0644, "inherit\n" },
+	{ "cram.writable_budget.effective", 0444, "0\n" },
 	{ "cram.writable_current", 0444, "0\n" },
 	{ "cram.reclaim", 0200, NULL },
 };
