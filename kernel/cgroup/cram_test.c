@@ -140,7 +140,7 @@ static void cram_test_inherit(struct kunit *test)
 		KUNIT_EXPECT_EQ_MSG(test, cram_test_left(late), cases[i].left, "case %d", i);
 
 		/* That is what cram.writable_budget.effective says */
-		KUNIT_EXPECT_EQ(test, min(late->budget, 1000UL), cases[i].left);
+		KUNIT_EXPECT_EQ(test, min(cram_budget(late), 1000UL), cases[i].left);
 		/* Without a budget, whatever there is, is too much */
 		KUNIT_EXPECT_EQ(test, cram_test_over(late, root) == ULONG_MAX, !cases[i].left);
 	}
