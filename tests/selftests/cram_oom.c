@@ -7,10 +7,7 @@
 #include "util.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,9 +19,6 @@
 
 /* Time to be killed in: an emulated machine with debugging needs a few. */
 #define IN_TIME		60
-
-/* To be at the limit, and to wait for room once, or twice where some is freed. */
-#define FEW_WAITS	15
 
 static struct cg victim_cg;
 
@@ -311,105 +305,6 @@ static void node_short_now_and_then(void)
 	CHECK(!munmap(p, 256 * PAGE));
 }
 
-static int64_t lease_left(void)
-{
-	char text[500], *p;
-
-	CHECK(read_text(DEBUGFS "nodes", text, sizeof(text)) > 0);
-	p = strstr(text, "lease_left_ms ");
-	CHECK(p);
-	return atoll(p + strlen("lease_left_ms "));
-}
-
-static void await_reading(void)
-{
-	int64_t left = lease_left(), last;
-
-	do {
-		last = left;
-		left = lease_left();
-	} while (left <= last);
-}
-
-static volatile bool neighbour_ends;
-
-/*
- * Somebody who is faster: each reading proves room, and an instant later there is
- * none any more. Which is to say that the node is low.
- */
-static void *fast_neighbour(void *arg)
-{
-	while (!neighbour_ends) {
-		write_text(node_file("low_bytes"), low_water[1]);
-		await_reading();
-		write_text(node_file("low_bytes"), low_water[0]);
-		await_reading();
-		nap_ms(1);
-	}
-	write_text(node_file("low_bytes"), low_water[0]);
-	return NULL;
-}
-
-/* Not even its stack is there to be reclaimed: each page would be worth a wait. */
-static void locked_as_a_whole(struct peer *up, void *arg)
-{
-	CHECK_EQ(write_text("/proc/self/oom_score_adj", "0"), 0);
-	CHECK_EQ(cg_enter(&victim_cg, getpid()), 0);
-	CHECK(!mlockall(MCL_CURRENT | MCL_FUTURE), "%m");
-	map_pages(COLD);
-}
-
-static void locked_at_once(struct peer *up, void *arg)
-{
-	CHECK_EQ(write_text("/proc/self/oom_score_adj", "0"), 0);
-	CHECK_EQ(cg_enter(&victim_cg, getpid()), 0);
-	CHECK(!mlock(map_pages(MEMORY_MAX / PAGE), MEMORY_MAX), "%m");
-	tell(up, 'l');
-	hear(up);
-}
-
-/* To wait for room is worth it once, or as long as something comes of it. */
-static void others_are_faster(void)
-{
-	unsigned int round;
-	pthread_t thread;
-	char *p;
-
-	if (!exists(DEBUGFS "nodes"))
-		skip("no debugfs");
-	make_victim();
-	be_open();
-	/* With something on it there is less than all of it free */
-	fill_period = 512;
-	p = map_pages(256);
-	fill(p, 256, SEED);
-	demote(p, 256);
-	CHECK(!pthread_create(&thread, NULL, fast_neighbour, NULL));
-	for (round = 0; round < 4; round++) {
-		struct peer peer;
-		double start;
-
-		CHECK_EQ(cg_printf(&victim_cg, "memory.max", "%lu", MEMORY_MAX), 0);
-		peer = peer_start(locked_as_a_whole, NULL);
-		start = is_killed(&peer);
-		CHECK(start < FEW_WAITS, "%.1f s to charge, in round %u", start, round);
-
-		CHECK_EQ(cg_write(&victim_cg, "memory.max", "max"), 0);
-		peer = peer_start(locked_at_once, NULL);
-		CHECK_EQ(hear(&peer), 'l');
-		start = now();
-		CHECK_EQ(cg_printf(&victim_cg, "memory.max", "%lu", MEMORY_MAX / 2), 0);
-		start = now() - start;
-		CHECK(start < FEW_WAITS, "%.1f s to write memory.max, in round %u", start, round);
-		is_killed(&peer);
-	}
-	neighbour_ends = true;
-	CHECK(!pthread_join(thread, NULL));
-	CHECK_EQ(cg_key(&victim_cg, "memory.events", "oom_kill"), 8);
-	CHECK(WAIT_FOR(SETTLES, state_is("open")));
-	CHECK(!munmap(p, 256 * PAGE));
-}
-
 /*
  * Who maps much of the node and little of ordinary memory is not the one to be
  * killed: it would free nothing.
@@ -471,8 +366,6 @@ static const struct scenario scenarios[] = {
 	{ "with a silent node it is killed in time", node_silent },
 	{ "with a node that is short now and then it is killed in time",
 	  node_short_now_and_then },
-	{ "with a node whose room others use up at once it is killed in time",
-	  others_are_faster },
 	{ "pages on the node do not make a process the one to kill", resident_pages_do_not_count },
 };
 
@@ -487,6 +380,7 @@ int main(void)
 	/* Whatever became of that one. */
 	write_text(SIM "drop", "0");
 	write_text("/sys/kernel/mm/cram/enabled", "1");
+	write_text(node_file("low_bytes"), low_water[0]);
 	check_device();
 	teardown();
 	return tap_end();
