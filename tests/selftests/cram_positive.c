@@ -134,27 +134,15 @@ static void migration(void)
 /* The fault finds the page in the swap cache, on the node: see cram_residency.c. */
 static void swap_in(void)
 {
-	struct iovec iov;
-	int64_t before;
-	int fd[2];
-	void *p;
+	int64_t before = violations();
+	void *p = in_the_swap_cache(N, SEED);
 
-	if (!swap_on(256))
-		skip("no zram for swap");
-	p = resident();
-	iov = (struct iovec){ p, 16 * PAGE };
-	before = violations();
-	CHECK(!pipe(fd) && fcntl(fd[1], F_SETPIPE_SZ, 64 * PAGE) > 0, "%m");
-	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 16 * PAGE);
-	CHECK_EQ(cg_write(&cg_here, "cram.max", "0"), 0);
-	CHECK(count_swapped(p, 16) > 0);
-	CHECK(cg_number(&cg_here, "cram.current") > 0);
 	hook_off("swapin");
-	fill(p, 16, SEED + 1);
+	fill(p, N, SEED + 1);
 	noticed_since(before);
+	hook_off(NULL);
+	CHECK_EQ(swapoff(slow_swap), 0);
 	clean_up(p);
-	close(fd[0]);
-	close(fd[1]);
 }
 
 /* A pin for reading lands on the resident page: the oracle of the tests of pins. */
@@ -528,6 +516,7 @@ int main(void)
 
 	setup();
 	swap_off();
+	slow_swap_take();
 	tap_ok(all_hooks_have_a_control(), "every hook has a control");
 	for (i = 0; i < ARRAY_SIZE(scenarios); i++) {
 		run_scenario(&scenarios[i], "", 120);

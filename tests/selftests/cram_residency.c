@@ -821,28 +821,14 @@ static void vmsplice_and_unmap(void)
  */
 static void swap_cache_on_node(void)
 {
-	void *p, *q = map_pages(16);
-	struct iovec iov;
-	int fd[2];
+	char *p = in_the_swap_cache(64, SEED);
 
-	if (!swap_on(256))
-		skip("no zram for swap");
-	p = resident(16);
-	iov = (struct iovec){ p, 16 * PAGE };
-	CHECK(!pipe(fd) && fcntl(fd[1], F_SETPIPE_SZ, 64 * PAGE) > 0, "%m");
-	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 16 * PAGE);
-	CHECK_EQ(cg_write(&cg_here, "cram.max", "0"), 0);
-	/* In the swap cache they are: in no page table, and on the node. */
-	CHECK(count_swapped(p, 16) > 0);
-	CHECK(cg_number(&cg_here, "cram.current") > 0);
-	CHECK_EQ(cg_write(&cg_here, "cram.max", "max"), 0);
-	/* Half of them are read first. */
+	/* Some are read first, and some are written at once. */
 	CHECK_CONTENT(p, 8, SEED);
-	check_write_promotes(p, 16);
-	CHECK_EQ(read(fd[0], q, 16 * PAGE), 16 * PAGE);
-	CHECK(differs(q, 16, SEED) == -1 || differs(q, 16, SEED + 1) == -1);
-	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") == 0));
-	CHECK_CONTENT(p, 16, SEED + 1);
+	check_write_promotes(p, 64);
+	CHECK_EQ(swapoff(slow_swap), 0);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+	CHECK_CONTENT(p, 64, SEED + 1);
 }
 
 /* --- protection ------------------------------------------------------------- */
@@ -1654,13 +1640,17 @@ static void written_to_swap(void)
 	struct peer peer;
 	int i;
 
-	if (!swap_on(256))
+	if (*slow_swap)
+		CHECK(!swapon(slow_swap, 0), "%m");
+	else if (!swap_on(256))
 		skip("no zram for swap");
 	for (i = 0; i < 10; i++) {
 		peer = peer_start(end_while_written, NULL);
 		CHECK_EQ(peer_end(&peer), 0);
 		CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") == 0));
 	}
+	if (*slow_swap)
+		CHECK(!swapoff(slow_swap), "%m");
 }
 
 static void exec(void)
@@ -1716,7 +1706,6 @@ static const struct scenario lives[] = {
 	{ "io_uring fixed buffers", fixed_buffers },
 	{ "vmsplice, then write", vmsplice_and_write },
 	{ "vmsplice, then unmap", vmsplice_and_unmap },
-	{ "in the swap cache on the node", swap_cache_on_node },
 	{ "mprotect read-only and back", mprotect_read },
 	{ "mprotect none and back", mprotect_none },
 	{ "demoted while read-only, then mprotect writable", mprotect_demoted_readonly },
@@ -1760,12 +1749,20 @@ static const struct scenario lives[] = {
 	{ "MADV_SOFT_OFFLINE", soft_offline },
 };
 
+/* With a disk as swap that takes its time. */
+static const struct scenario on_disk[] = {
+	{ "in the swap cache on the node", swap_cache_on_node },
+};
+
 int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "--exec"))
 		return 0;
 	setup();
 	swap_off();
+	slow_swap_take();
+	if (*slow_swap)
+		run_scenarios(on_disk, ARRAY_SIZE(on_disk), "", 120);
 	run_scenarios(ways, ARRAY_SIZE(ways), "without swap", 90);
 	if (swap_on(256)) {
 		run_scenarios(ways, ARRAY_SIZE(ways), "with swap", 90);

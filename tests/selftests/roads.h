@@ -281,6 +281,51 @@ struct stall stall_off_the_node(char *far)
 	return s;
 }
 
+/* --- a slow disk as swap ------------------------------------------------------ */
+
+static char slow_swap[64];
+
+/*
+ * The disk that the machine has as swap, or could have (SLOW_SWAP=): not used from here
+ * on but by who asks for it.
+ */
+void slow_swap_take(void)
+{
+	FILE *f = fopen("/proc/swaps", "r");
+	const char *given = getenv("SLOW_SWAP");
+	char line[200];
+
+	while (f && !*slow_swap && fgets(line, sizeof(line), f))
+		if (!strncmp(line, "/dev/vd", 7))
+			sscanf(line, "%63s", slow_swap);
+	if (f)
+		fclose(f);
+	if (!*slow_swap && given)
+		snprintf(slow_swap, sizeof(slow_swap), "%s", given);
+	else if (*slow_swap)
+		CHECK(!swapoff(slow_swap), "%s: %m", slow_swap);
+}
+
+/*
+ * New pages of the node, in the swap cache and in no page table: for as long as it
+ * takes the disk to write them.
+ */
+char *in_the_swap_cache(size_t pages, uint64_t seed)
+{
+	char *p;
+
+	if (!*slow_swap)
+		skip("no slow disk as swap (SWAP=disk SWAP_BPS=128K)");
+	p = resident_pages(pages, seed);
+	CHECK(!swapon(slow_swap, 0), "%s: %m", slow_swap);
+	CHECK_EQ(cg_printf(&cg_here, "cram.reclaim", "%zu to=swap", pages * PAGE), 0);
+	tap_note("%zu of %zu unmapped to swap, %lld bytes on the node", count_swapped(p, pages),
+		 pages, (long long)cg_number(&cg_here, "cram.current"));
+	CHECK_EQ(count_swapped(p, pages), pages);
+	CHECK(cg_number(&cg_here, "cram.current") > 0);
+	return p;
+}
+
 /* --- huge pages -------------------------------------------------------------- */
 
 #define HUGE_SPLITS	"/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/stats/cram_split"

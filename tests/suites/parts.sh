@@ -37,7 +37,14 @@ echo "TAP version 13"
 n=0 failed=0
 IFS=';'
 for part in $PARTS; do
-	name=$(echo "$part" | awk '{ sub(/.*\//, "", $NF); sub(/\.sh$/, "", $NF); print $NF }')
+	name=$(echo "$part" | awk '{
+		name = $NF
+		# What a wrapper runs
+		for (i = 1; i < NF; i++)
+			if ($i ~ /^TEST=/) name = substr($i, 6)
+		sub(/.*\//, "", name); sub(/\.sh$/, "", name)
+		print name
+	}')
 	echo "# --- $part"
 	{
 		sh -c "$part" < /dev/null 2>&1
