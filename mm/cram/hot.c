@@ -565,7 +565,8 @@ void cram_hot_start(struct cram_node *cn)
 void cram_hot_set_rate(struct cram_node *cn, u64 rate)
 {
 	WRITE_ONCE(cn->promote_rate, rate);
-	cram_hot_start(cn);
+	/* For none, too: what was seen of pages is void when it begins anew */
+	mod_delayed_work(system_dfl_wq, &cn->hot_work, 0);
 }
 
 #ifdef CONFIG_CRAM_VERIFY
@@ -573,15 +574,15 @@ void cram_hot_set_rate(struct cram_node *cn, u64 rate)
  * cram_hot_step - have one pass now, as if a period had gone by since the last
  * @cn: the node
  *
- * For tests: no pass comes by itself after it, until the rate is set. Nothing happens
- * while that is 0. Context: process, sleeps until the pass is over; cram_nodes_mutex
+ * For tests: no pass comes by itself after it, until the rate is set. While that is 0
+ * nothing is promoted. Context: process, sleeps until the pass is over; cram_nodes_mutex
  * is held.
  */
 void cram_hot_step(struct cram_node *cn)
 {
 	cancel_delayed_work_sync(&cn->hot_work);
 	cn->heat->budget_time = jiffies - CRAM_HOT_PERIOD;
-	cram_hot_start(cn);
+	mod_delayed_work(system_dfl_wq, &cn->hot_work, 0);
 	flush_delayed_work(&cn->hot_work);
 	cancel_delayed_work_sync(&cn->hot_work);
 }
