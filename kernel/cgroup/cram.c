@@ -85,8 +85,8 @@ struct cram_cgroup_cpu {
  * @over: as many of these as are over cram.low
  * @subtree: of these, eviction wants so many
  * @share: of those of the cgroup itself, so many still
- * @turn: how often it was divided here and then paid, so that what does not divide
- *	evenly is not always the same one's
+ * @turn: how often it was divided here, so that what does not divide evenly is
+ *	not always the same one's
  * @rounds: in a row, in which it was spared and gave less than its share
  * @spared: in this round, because it was read
  * @broke: it had nothing to give
@@ -632,7 +632,7 @@ static struct cram_division cram_divide(unsigned long wanted, unsigned long all,
 {
 	return (struct cram_division) {
 		.wanted = min(wanted, all), .all = all,
-		.phase = mul_u64_u32_shr(all, (turn - 1) * 0x9e3779b9U, 32),
+		.phase = mul_u64_u32_shr(all, turn * 0x9e3779b9U, 32),
 	};
 }
 
@@ -656,7 +656,7 @@ static unsigned long cram_part_of(struct cram_division *d, unsigned long part)
  * are over their cram.low. What is wanted beyond that comes from all: then protection
  * protects nobody from the others. RCU.
  */
-static void cram_share_below(struct cram_cgroup *cg, int nid, bool again)
+static void cram_share_below(struct cram_cgroup *cg, int nid)
 {
 	struct cram_levy *levy = &cg->node[nid].levy;
 	unsigned long over = levy->own, under = 0;
@@ -675,9 +675,9 @@ static void cram_share_below(struct cram_cgroup *cg, int nid, bool again)
 	if (!levy->subtree)
 		return;
 
-	levy->turn += !again || !levy->turn;
 	excess = cram_divide(levy->subtree, over, levy->turn);
 	rest = cram_divide(levy->subtree - excess.wanted, under, levy->turn);
+	levy->turn++;
 	levy->share = cram_part_of(&excess, levy->own);
 	css_for_each_child(css, &cg->css) {
 		struct cram_levy *child = &css_cram(css)->node[nid].levy;
@@ -689,8 +689,7 @@ static void cram_share_below(struct cram_cgroup *cg, int nid, bool again)
 }
 
 /* Of the tree below @top. RCU. */
-static unsigned long cram_share_eviction(struct cram_cgroup *top, int nid,
-					 unsigned long nr, bool again)
+static unsigned long cram_share_eviction(struct cram_cgroup *top, int nid, unsigned long nr)
 {
 	struct cram_levy *levy = &top->node[nid].levy;
 	struct cgroup_subsys_state *css;
@@ -699,7 +698,7 @@ static unsigned long cram_share_eviction(struct cram_cgroup *top, int nid,
 		cram_assess(css_cram(css), nid);
 	levy->subtree = min(nr, levy->payable);
 	css_for_each_descendant_pre(css, &top->css)
-		cram_share_below(css_cram(css), nid, again);
+		cram_share_below(css_cram(css), nid);
 	return levy->subtree;
 }
 
@@ -707,8 +706,6 @@ static unsigned long cram_share_eviction(struct cram_cgroup *top, int nid,
  * cram_cgroup_share_eviction - who has to give pages for want of cells?
  * @nid: the node that is short
  * @nr: how many pages altogether
- * @again: the same ones as in the last round, as far as there is a choice: they were
- *	spared, and have been looked at
  *
  * At each level of the tree, cgroups that are over their cram.low share what
  * their parent has to give in proportion to the excess, and none gives more than
@@ -722,10 +719,10 @@ static unsigned long cram_share_eviction(struct cram_cgroup *top, int nid,
  * Context: the worker that relieves this node. Return: the sum of all shares, which
  * is @nr, or what there is to be given.
  */
-unsigned long cram_cgroup_share_eviction(int nid, unsigned long nr, bool again)
+unsigned long cram_cgroup_share_eviction(int nid, unsigned long nr)
 {
 	guard(rcu)();
-	return cram_share_eviction(cram_cgroup_next(NULL), nid, nr, again);
+	return cram_share_eviction(cram_cgroup_next(NULL), nid, nr);
 }
 
 /**
@@ -776,19 +773,20 @@ bool cram_cgroup_spare(struct cram_cgroup *cg, int nid)
 	return true;
 }
 
-/* Was the cgroup spared, in a round at the end of which it owes something? */
-static bool cram_levy_over(struct cram_levy *levy)
+/* A round is over. Who was spared owes its share still; returns that. */
+static unsigned long cram_levy_over(struct cram_levy *levy)
 {
 	if (!levy->share)
-		return false;
-	levy->share = 0;
+		return 0;
 	if (levy->spared) {
 		levy->rounds++;
+		levy->spared = false;
 	} else {
+		levy->share = 0;
 		levy->broke = true;
 		levy->broke_until = jiffies + CRAM_BROKE_TIME;
 	}
-	return levy->spared;
+	return levy->share;
 }
 
 /**
@@ -796,19 +794,21 @@ static bool cram_levy_over(struct cram_levy *levy)
  * @nid: the node
  *
  * Who still owes something and was not spared cannot pay, whatever the reason: pages
- * are locked or held, or of a memory cgroup further down that has no swap.
+ * are locked or held, or of a memory cgroup further down that has no swap. Who was
+ * spared has to pay in the next round: if what it owes were divided anew, those would
+ * pay for it whose pages happened to be looked at before.
  *
- * Context: the worker that relieves this node. Return: true when somebody was spared.
+ * Context: the worker that relieves this node. Return: how many pages are owed still.
  */
-bool cram_cgroup_round_over(int nid)
+unsigned long cram_cgroup_round_over(int nid)
 {
+	unsigned long owed = 0;
 	struct cram_cgroup *cg;
-	bool spared = false;
 
 	guard(rcu)();
 	for (cg = cram_cgroup_next(NULL); cg; cg = cram_cgroup_next(cg))
-		spared |= cram_levy_over(&cg->node[nid].levy);
-	return spared;
+		owed += cram_levy_over(&cg->node[nid].levy);
+	return owed;
 }
 
 /**

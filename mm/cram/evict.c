@@ -729,7 +729,7 @@ static bool cram_evict_slice(struct cram_node *cn, struct cram_eviction *e)
 /* Have the hand go round once more, if that is of use to anybody */
 static bool cram_begin_round(struct cram_node *cn, unsigned long nr)
 {
-	cn->relief.owed = cram_cgroup_share_eviction(cn->nid, nr, cn->relief.again);
+	cn->relief.owed = cram_cgroup_share_eviction(cn->nid, nr);
 	cn->relief.slots = cn->relief.owed ? cn->nr_slots : 0;
 	return cn->relief.owed;
 }
@@ -783,7 +783,6 @@ void cram_relieve(struct work_struct *work)
 
 	if (!wanted) {
 		cn->relief.slots = 0;
-		cn->relief.again = false;
 		return;
 	}
 	nr = clamp_t(u64, div_u64(wanted, cn->desc.cells_per_page), 1, CRAM_RELIEF_PAGES);
@@ -800,12 +799,14 @@ void cram_relieve(struct work_struct *work)
 			break;
 		}
 		nr -= cram_go_round(cn, &e, nr, &slots);
-		if (cn->relief.slots)
+		if (cn->relief.slots || !cn->relief.owed)
 			continue;
-		/* Who was spared is to have time to read again, and to be asked again */
-		cn->relief.again = cn->relief.owed && cram_cgroup_round_over(cn->nid);
-		if (cn->relief.again)
+		cn->relief.owed = cram_cgroup_round_over(cn->nid);
+		if (cn->relief.owed) {
+			/* Who was spared is to have time to read again */
+			cn->relief.slots = cn->nr_slots;
 			break;
+		}
 	}
 	cn->relief.cursor = e.cursor;
 	cram_want_reading(cn);

@@ -144,7 +144,6 @@ enum cram_node_state {
  * @relief.cursor: the slot where it goes on, the hand of the clock
  * @relief.slots: so many are left of this round; 0: there is none
  * @relief.owed: so many pages are to be given in it still
- * @relief.again: the last round was over before all was, because of what is read
  * @leaving: by slot, who owns the pages that are being written to swap, and how many
  *	they are
  * @nr_leaving: how many these are
@@ -219,7 +218,6 @@ struct cram_node {
 		unsigned long cursor;
 		unsigned long slots;
 		unsigned long owed;
-		bool again;
 	} relief;
 	struct xarray leaving;
 	atomic_long_t nr_leaving;
