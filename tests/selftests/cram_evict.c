@@ -402,15 +402,22 @@ static void squeeze(struct tenant *t, size_t n, int64_t bytes)
  */
 static void make_short(int64_t bytes)
 {
+	double end = now() + SETTLES;
 	int64_t free;
 
-	nap_ms(1000);
 	swap_off();
-	free = node_number("physical_free_bytes");
-	set_low(free + 64 * 1024);
-	CHECK(WAIT_FOR(SETTLES, state_is("low")));
-	set_low((free + bytes) * 4 / 5 + 1);
-	nap_ms(500);
+	do {
+		/* What was freed may not have come back yet */
+		set_low(0);
+		do {
+			free = node_number("physical_free_bytes");
+			nap_ms(1500);
+		} while (free != node_number("physical_free_bytes") && now() < end);
+		set_low(free + 64 * 1024);
+		CHECK(WAIT_FOR(SETTLES, state_is("low")));
+		set_low((free + bytes) * 4 / 5 + 1);
+		nap_ms(500);
+	} while (!state_is("low") && now() < end);
 	CHECK(state_is("low"));
 	CHECK(swap_on(128));
 }
