@@ -929,7 +929,9 @@ static void room_binds(void)
 	snprintf(text, sizeof(text), "%lld", (long long)reserve);
 	CHECK_EQ(write_text(node_file("reserve_bytes"), text), 0);
 	CHECK(writable() > 0);
-	CHECK(revoked <= (int64_t)accesses / 5 / 20);
+	/* One in five is a store. A budget that chased itself made all five times slower. */
+	CHECK(with < 2 * without);
+	CHECK(revoked <= (int64_t)accesses / 5 / 3);
 	CHECK(refused <= demoted / 10);
 	CHECK_CONTENT(p, pages, SEED);
 	CHECK(!munmap(p, pages * PAGE));
