@@ -498,6 +498,9 @@ static bool all_hooks_have_a_control(void)
 	read_text(DEBUGFS "disable_hooks", hooks, sizeof(hooks));
 	for (name = strtok_r(hooks, "\n", &save); name; name = strtok_r(NULL, "\n", &save)) {
 		*strchrnul(name, ' ') = '\0';
+		/* They need memory on cgroup v1, or are about what is shown: tests/mutation */
+		if (!strcmp(name, "swapout_v1") || !strcmp(name, "stat"))
+			continue;
 		snprintf(want, sizeof(want), "control: hook %s off", name);
 		for (i = 0; i < ARRAY_SIZE(scenarios); i++)
 			if (!strcmp(scenarios[i].name, want))
@@ -515,8 +518,8 @@ int main(void)
 	size_t i;
 
 	setup();
-	swap_off();
 	slow_swap_take();
+	swap_off();
 	tap_ok(all_hooks_have_a_control(), "every hook has a control");
 	for (i = 0; i < ARRAY_SIZE(scenarios); i++) {
 		run_scenario(&scenarios[i], "", 120);

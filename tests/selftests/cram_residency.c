@@ -1759,8 +1759,8 @@ int main(int argc, char **argv)
 	if (argc > 1 && !strcmp(argv[1], "--exec"))
 		return 0;
 	setup();
-	swap_off();
 	slow_swap_take();
+	swap_off();
 	if (*slow_swap)
 		run_scenarios(on_disk, ARRAY_SIZE(on_disk), "", 120);
 	run_scenarios(ways, ARRAY_SIZE(ways), "without swap", 90);
