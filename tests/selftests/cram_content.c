@@ -234,7 +234,7 @@ static void rule_of_node(void)
 static void rule_nothing(void)
 {
 	char *p = map_pages(N);
-	int64_t whole;
+	int64_t whole, written;
 
 	CHECK_EQ(cg_write(&cg_here, "cram.page.max", "0"), 0);
 	memset(p, 0, N * PAGE);
@@ -244,16 +244,27 @@ static void rule_nothing(void)
 	CHECK_EQ(cg_key(&cg_here, "cram.stat", "demote"), 0);
 	unmap_pages(p, N);
 
-	/* That needs no look at a page, and no huge page in pieces. */
+	/* That needs no look at a page: huge ones go to swap as they are, not in pieces. */
+	CHECK(swap_on(64));
+	p = map_huge_area(4 * HUGE);
+	CHECK(!madvise(p, 4 * HUGE * PAGE, MADV_HUGEPAGE), "%m");
+	memset(p, 1, 4 * HUGE * PAGE);
+	whole = read_kb("/proc/self/smaps", "AnonHugePages") / (int64_t)(HUGE * PAGE);
+	written = read_key("/proc/vmstat", "thp_swpout");
+	CHECK(!madvise(p, 4 * HUGE * PAGE, MADV_PAGEOUT), "%m");
+	CHECK_EQ(read_key("/proc/vmstat", "thp_swpout") - written, whole);
+	CHECK(refused(&cg_here) >= (int64_t)(N + 4 * HUGE));
+	CHECK_EQ(cg_key(&cg_here, "cram.stat", "demote"), 0);
+	unmap_pages(p, 4 * HUGE);
+	swap_off();
+
+	/* Without swap, nothing is left to scan anonymous memory for. */
 	p = map_huge_area(4 * HUGE);
 	CHECK(!madvise(p, 4 * HUGE * PAGE, MADV_HUGEPAGE), "%m");
 	memset(p, 1, 4 * HUGE * PAGE);
 	whole = read_kb("/proc/self/smaps", "AnonHugePages");
-	CHECK(!madvise(p, 4 * HUGE * PAGE, MADV_PAGEOUT), "%m");
 	cg_write(&cg_here, "memory.reclaim", "8M");
 	CHECK_EQ(read_kb("/proc/self/smaps", "AnonHugePages"), whole);
-	CHECK(!whole || refused(&cg_here) >= (int64_t)(N + 4 * HUGE));
-	CHECK_EQ(cg_key(&cg_here, "cram.stat", "demote"), 0);
 	unmap_pages(p, 4 * HUGE);
 }
 

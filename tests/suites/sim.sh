@@ -218,10 +218,19 @@ cycles() {
 		[ -z "${2-}" ] || dd if=/dev/zero of="/dev/shm/lost.$round" bs=1k count="$2" 2>/dev/null
 	done
 }
-# Free lists of processors given back first: they are not in it
+# Caches and free lists of processors are given back first: they are not in it. What RCU
+# and workers have yet to free is: read until two readings agree.
 mem_free() {
-	echo 1 > /proc/sys/vm/compact_memory
-	awk '/^MemFree:/ { print $2 }' /proc/meminfo
+	last=0
+	for _ in $(seq 20); do
+		echo 3 > /proc/sys/vm/drop_caches
+		echo 1 > /proc/sys/vm/compact_memory
+		free=$(awk '/^MemFree:/ { print $2 }' /proc/meminfo)
+		[ "$free" -le $((last + 64)) ] && [ "$free" -ge $((last - 64)) ] && break
+		last=$free
+		sleep 0.2
+	done
+	echo "$free"
 }
 # What slots take: 4 bytes for each page
 slots_kib() { echo $(($(get nr_pages) / 256)); }
