@@ -312,12 +312,10 @@ static bool private_nid_valid(int nid)
  * content is not touched: it is neither zeroed nor poisoned.
  *
  * Context: process context. Takes the memory hotplug locks.
- * Return: 0, or
- * * -EINVAL: @nid is not possible or has CPUs, a range is empty or unaligned,
- *   or @name is missing
- * * -EEXIST: @nid is a private node already, or a range is in use
- * * -EBUSY: @nid has ordinary memory, online or not
- * * other errors of memory hotplug, like -ENOMEM and -E2BIG
+ * Return: 0, or * -EINVAL: @nid is not possible or has CPUs, a range is empty or
+ * unaligned, or @name is missing * -EEXIST: @nid is a private node already, or a
+ * range is in use * -EBUSY: @nid has ordinary memory, online or not * other
+ * errors of memory hotplug, like -ENOMEM and -E2BIG
  */
 int add_private_memory(int nid, const struct range *ranges, int nr_ranges,
 		       const char *name, const struct private_node_ops *ops)

@@ -102,8 +102,11 @@ u64 __cram_charged_stat(struct mem_cgroup *memcg, int item, u64 bytes);
  * page_is_cram - is this page on a cram node?
  * @page: any page
  *
- * Any context. For an anonymous page with a reference or under its page table
- * lock, this is the question whether it is a resident page.
+ * For an anonymous page with a reference or under its page table lock, this is
+ * the question whether it is resident.
+ *
+ * Context: any.
+ * Return: true if so.
  */
 static inline bool page_is_cram(const struct page *page)
 {
@@ -122,7 +125,9 @@ static inline bool folio_is_cram(const struct folio *folio)
  * @nr: entries that map it now, negative for those that do no more
  * @mm: the process
  *
- * A page that is being migrated is not counted meanwhile. Page table lock held.
+ * A page that is being migrated is not counted meanwhile.
+ *
+ * Context: page table lock held.
  */
 static inline void cram_folio_mapped(const struct folio *folio, int nr,
 				     struct mm_struct *mm)
@@ -135,7 +140,10 @@ static inline void cram_folio_mapped(const struct folio *folio, int nr,
  * cram_mm_pages - resident pages that a process maps
  * @mm: the process
  *
- * Killing it would free no ordinary memory there. Sums over all CPUs.
+ * Killing the process frees no ordinary memory for these. Sums over all CPUs.
+ *
+ * Context: any.
+ * Return: number of pages, 0 without a cram node.
  */
 static inline long cram_mm_pages(struct mm_struct *mm)
 {
@@ -148,10 +156,12 @@ static inline long cram_mm_pages(struct mm_struct *mm)
  * @memcg: the cgroup, NULL for global reclaim
  * @nid: the node that is being reclaimed
  *
- * True only while a permitted node is open with proven room for a page and the
- * cgroup has margin under cram.max, so that reclaim that counts on it makes
- * progress. Where it is cram.max that forbids it, the cgroup with that limit
- * gets an event. Any context but NMI; takes RCU.
+ * Reclaim that counts on cram has to make progress. So a permitted node must be
+ * open, with proven room for a page, and the cgroup must have margin under
+ * cram.max. If cram.max forbids it, the cgroup with that limit gets an event.
+ *
+ * Context: any but NMI; takes RCU.
+ * Return: true while a page of this cgroup could be demoted.
  */
 static inline bool cram_may_demote(struct mem_cgroup *memcg, int nid)
 {
@@ -161,8 +171,11 @@ static inline bool cram_may_demote(struct mem_cgroup *memcg, int nid)
 /**
  * cram_may_age_anon - is it of use to age anonymous memory without swap?
  *
- * While a node is registered; whether it has room at this moment matters to
- * reclaim, but lists that nobody ages in between have nothing cold to offer.
+ * Lists that nobody ages have nothing cold to offer when a node has room again.
+ * So the room of this moment does not matter here, as it does to reclaim.
+ *
+ * Context: any.
+ * Return: true while a node is registered.
  */
 static inline bool cram_may_age_anon(void)
 {
@@ -174,12 +187,15 @@ static inline bool cram_may_age_anon(void)
  * @memcg: at its limit, out of other ideas
  *
  * Only when demotion was refused for want of room: waits, killably and for
- * 500 ms at most, for a reading that began later. Returns true when there is
- * room now that was not there before, so it is worth trying again, as often as
- * before it was asked. False for a task that is about to end.
+ * 500 ms at most, for a reading that began later.
  *
- * Others may have used the room up by then. Who asks again for the same purpose
- * does so only if something has come of it.
+ * Others may have used the room up by then. A caller asks again for the same
+ * purpose only if the last time has helped.
+ *
+ * Context: process, may sleep.
+ * Return: true when there is room now that was not there before, so that it is
+ * worth trying again, as often as before this was asked. False for a task that
+ * is about to end.
  */
 static inline bool cram_wait_for_room(struct mem_cgroup *memcg)
 {
@@ -191,10 +207,11 @@ static inline bool cram_wait_for_room(struct mem_cgroup *memcg)
  * @offer: of this pass
  * @folio: locked and isolated by the caller
  * @split_folios: where the tails of a split folio go
- * @nr_scanned: the caller's counter, relieved of these tails, which it will
- *	meet again
+ * @nr_scanned: the caller's counter, without these tails afterwards: the caller
+ *	meets them again
  *
- * Returns true when the folio was taken over, unlocked, onto @offer.
+ * Context: process, may sleep.
+ * Return: true when the folio is on @offer now, unlocked.
  */
 static inline bool cram_offer_folio(struct cram_offer *offer, struct folio *folio,
 				    struct list_head *split_folios,
@@ -210,7 +227,8 @@ static inline bool cram_offer_folio(struct cram_offer *offer, struct folio *foli
  * @leftover: gets the folios that stay, isolated as they were
  * @nr_reclaimed: increased by the number of demoted pages
  *
- * Returns true when folios were left over.
+ * Context: process, may sleep.
+ * Return: true when folios were left over.
  */
 static inline bool cram_demote(struct cram_offer *offer, struct list_head *leftover,
 			       unsigned int *nr_reclaimed)
@@ -224,9 +242,11 @@ static inline bool cram_demote(struct cram_offer *offer, struct list_head *lefto
  * @page: a page that the caller knows to be mapped, or about to be
  * @hook: who asks
  *
- * Call it under the page table lock, for each page of a batch. False for a
- * resident page that is not upgraded: its next write has to go through
- * do_wp_page().
+ * Asked for each page of a batch.
+ *
+ * Context: page table lock held.
+ * Return: false for a resident page that is not upgraded: its next write has to
+ * go through do_wp_page().
  */
 static inline bool cram_page_writable(const struct page *page, enum cram_hook hook)
 {
@@ -238,8 +258,10 @@ static inline bool cram_page_writable(const struct page *page, enum cram_hook ho
  * @page: anonymous and exclusive, or about to be
  * @unshare: it is not a write fault, but comes before a pin for reading
  *
- * For a resident page, a write fault upgrades it if all budgets permit. Page
- * table lock held, cram_wp_again() was false under it.
+ * A write fault upgrades a resident page if all budgets permit.
+ *
+ * Context: page table lock held, cram_wp_again() was false under it.
+ * Return: true to reuse the page, false to copy it.
  */
 static inline bool cram_wp_reuse(struct page *page, bool unshare)
 {
@@ -250,14 +272,14 @@ static inline bool cram_wp_reuse(struct page *page, bool unshare)
  * cram_wp_again - does a fault that found a read-only entry have to come again?
  * @vmf: the fault; its page, if any, is in a private mapping
  *
- * Because the right to store to the page is being taken back: it is not known
- * yet whether somebody relies on a reference to it, so it can be neither reused
- * nor copied. Or because it was part of a large folio, which has been split.
+ * It has to while the page is being revoked: until it is known whether somebody
+ * relies on a reference to the page, the fault can neither reuse nor copy it. And
+ * it has to after the large folio of the page was split.
  *
- * Page table lock held; dropped, and the page table unmapped, when this returns
- * true. May sleep. Also when it returns false the lock may have been dropped,
- * but then the entry and the page are what they were, and the folio is to be
- * looked up after this.
+ * Context: page table lock held, may sleep. The lock may have been dropped
+ * meanwhile in both cases, so the caller looks up the folio after this.
+ * Return: true with the lock dropped and the page table unmapped. False with the
+ * lock held, and the entry and the page as they were.
  */
 static inline bool cram_wp_again(struct vm_fault *vmf)
 {
@@ -268,8 +290,9 @@ static inline bool cram_wp_again(struct vm_fault *vmf)
  * cram_partially_mapped - some pages of a large folio are not mapped any more
  * @folio: any large folio
  *
- * Reclaim splits such a folio in the end, but not on a node that has none. Any
- * context.
+ * Reclaim splits such a folio in the end, but a cram node has no reclaim.
+ *
+ * Context: any.
  */
 static inline void cram_partially_mapped(struct folio *folio)
 {
@@ -283,8 +306,9 @@ static inline void cram_partially_mapped(struct folio *folio)
  * @new: carries its own already
  * @forced: a resident page leaves by somebody else's migration, not by cram's
  *
- * From mem_cgroup_migrate(), both folios locked. The memory charge is the
- * caller's business.
+ * The memory charge is the caller's business.
+ *
+ * Context: from mem_cgroup_migrate(), both folios locked.
  */
 static inline void cram_migrate_folio(struct folio *old, struct folio *new,
 				      bool forced)
@@ -298,8 +322,8 @@ static inline void cram_migrate_folio(struct folio *old, struct folio *new,
  * @folio: refcount 0, still carries its memcg data
  * @u: where its charge is gathered, see cram_uncharge_batch()
  *
- * Any context including softirq. Returns true for a resident folio, which has
- * no memory charge to give back.
+ * Context: any including softirq.
+ * Return: true for a resident folio, which has no memory charge to give back.
  */
 static inline bool cram_uncharge_folio(struct folio *folio, struct cram_uncharge *u)
 {
@@ -337,7 +361,10 @@ static inline void cram_promoted_write(struct folio *folio)
  * belongs to the swap entry then. A folio that became resident while memory was
  * on cgroup v2 has none. It keeps its memcg data, and ends its residency in
  * uncharge_folio() as any other. Whoever swaps the page in again is charged for
- * it. Any context.
+ * it.
+ *
+ * Context: any.
+ * Return: true for a resident folio.
  */
 static inline bool cram_swapout_v1(struct folio *folio)
 {
@@ -350,8 +377,11 @@ static inline bool cram_swapout_v1(struct folio *folio)
  * @item: of enum node_stat_item or enum memcg_stat_item
  * @bytes: the line's value, resident pages included
  *
- * Returns @bytes without resident pages, where the line is a count of pages that
- * can be; the counters themselves, by which reclaim decides, still have them.
+ * Reclaim decides by the counters themselves, which have resident pages in them.
+ *
+ * Context: any.
+ * Return: @bytes, without resident pages if it is a line of pages that can be
+ * resident.
  */
 static inline u64 cram_charged_stat(struct mem_cgroup *memcg, int item, u64 bytes)
 {

@@ -209,7 +209,8 @@ static struct cram_cgroup *cram_parent(struct cram_cgroup *cg)
  * cram_cgroup_of - whose books pages of a memory cgroup are in
  * @memcg: the memory cgroup, %NULL for the root
  *
- * Context: RCU. Return: never %NULL once cgroups are initialised.
+ * Context: RCU.
+ * Return: never %NULL once cgroups are initialised.
  */
 struct cram_cgroup *cram_cgroup_of(struct mem_cgroup *memcg)
 {
@@ -225,7 +226,8 @@ struct cram_cgroup *cram_cgroup_of(struct mem_cgroup *memcg)
  * Charge what cram_owner_books() then says, which need not be @cg: it may go
  * offline at this moment, or have no owner of its own.
  *
- * Context: RCU. Return: an owner without a reference. It cannot be freed before
+ * Context: RCU.
+ * Return: an owner without a reference. It cannot be freed before
  * @cg, so cram_owner_tryget() succeeds.
  */
 struct cram_owner *cram_cgroup_owner(struct cram_cgroup *cg)
@@ -239,6 +241,7 @@ struct cram_owner *cram_cgroup_owner(struct cram_cgroup *cg)
  * @nid: a cram node
  *
  * Context: RCU.
+ * Return: true if the cgroup and all above it permit the node.
  */
 bool cram_cgroup_node_allowed(struct cram_cgroup *cg, int nid)
 {
@@ -273,8 +276,10 @@ static bool cram_node_full(struct cram_cgroup *cg, int nid, unsigned long nr)
  * @nid: the node for cram.node.max, or %NUMA_NO_NODE for cram.max
  * @nr: how many pages
  *
- * A hint; cram_cgroup_try_charge() decides. Context: RCU. Return: %NULL when
- * there is space.
+ * A hint; cram_cgroup_try_charge() decides.
+ *
+ * Context: RCU.
+ * Return: %NULL when there is space.
  */
 struct cram_cgroup *cram_cgroup_full(struct cram_cgroup *cg, int nid, unsigned long nr)
 {
@@ -327,7 +332,8 @@ static bool cram_node_try_charge(struct cram_cgroup *cg, int nid, unsigned long 
  * the same moment, one that wants many can be in the way of one that wants few, as
  * in page_counter_try_charge().
  *
- * Context: RCU. Return: false when a limit up the tree is reached.
+ * Context: RCU.
+ * Return: false when a limit up the tree is reached.
  */
 bool cram_cgroup_try_charge(struct cram_cgroup *cg, int nid, unsigned long nr)
 {
@@ -391,7 +397,8 @@ static unsigned long cram_budget(struct cram_cgroup *cg)
  * Without a budget, or with one of 0, nothing but that is looked at, and nobody
  * is told: every write of the cgroup comes by here.
  *
- * Context: RCU, not NMI. Return: false when there is no budget, or none left.
+ * Context: RCU, not NMI.
+ * Return: false when there is no budget, or none left.
  */
 bool cram_cgroup_charge_writable(struct cram_cgroup *cg, unsigned long nr)
 {
@@ -430,6 +437,9 @@ void cram_cgroup_uncharge_writable(struct cram_cgroup *cg, unsigned long nr)
 /**
  * cram_cgroup_writable - pages of a cgroup's subtree that are upgraded
  * @cg: the books
+ *
+ * Context: any.
+ * Return: number of pages.
  */
 unsigned long cram_cgroup_writable(struct cram_cgroup *cg)
 {
@@ -455,8 +465,9 @@ unsigned long cram_cgroup_excess(struct cram_cgroup *cg)
  * @cg: the books
  * @top: this cgroup or an ancestor, whose number it is about
  *
- * Context: RCU. Return: how many, of which others in the subtree of @top may give
- * a part; %ULONG_MAX where there is no budget and nothing may be writable.
+ * Context: RCU.
+ * Return: how many, of which others in the subtree of @top may give a part;
+ * %ULONG_MAX where there is no budget and nothing may be writable.
  */
 unsigned long cram_cgroup_over_budget(struct cram_cgroup *cg, struct cram_cgroup *top)
 {
@@ -468,8 +479,9 @@ unsigned long cram_cgroup_over_budget(struct cram_cgroup *cg, struct cram_cgroup
  *	than some budget permits
  * @prev: the last one, or %NULL to start
  *
- * Context: process. Return: the next in pre-order with a reference, that of @prev
- * being dropped, or %NULL after the last.
+ * Context: process.
+ * Return: the next in pre-order with a reference, that of @prev being dropped,
+ * or %NULL after the last.
  */
 struct cram_cgroup *cram_cgroup_next_over(struct cram_cgroup *prev)
 {
@@ -505,6 +517,9 @@ void cram_cgroup_sample(struct cram_cgroup *cg, long nr, long bytes)
 /**
  * cram_cgroup_sampled_bytes - what the sampled pages of a cgroup's subtree take
  * @cg: the books
+ *
+ * Context: any.
+ * Return: bytes.
  */
 long cram_cgroup_sampled_bytes(struct cram_cgroup *cg)
 {
@@ -515,8 +530,9 @@ long cram_cgroup_sampled_bytes(struct cram_cgroup *cg)
  * cram_cgroup_page_max - how well have pages to compress?
  * @cg: the books
  *
- * Context: RCU. Return: bytes that one may take at most, by the strictest rule
- * up the tree; U64_MAX when there is none.
+ * Context: RCU.
+ * Return: bytes that one may take at most, by the strictest rule up the tree;
+ * U64_MAX when there is none.
  */
 u64 cram_cgroup_page_max(struct cram_cgroup *cg)
 {
@@ -552,6 +568,7 @@ void cram_cgroup_content(struct cram_cgroup *cg, bool fits)
  * over and over would keep an OOM killer waiting that comes in the end.
  *
  * Context: RCU.
+ * Return: true while it is not worth offering pages of the cgroup.
  */
 bool cram_cgroup_unfit(struct cram_cgroup *cg)
 {
@@ -716,8 +733,8 @@ static unsigned long cram_share_eviction(struct cram_cgroup *top, int nid, unsig
  * by memory.swap.max here or above, does not pay, and the others do. The same is true
  * of who could not pay in the last round.
  *
- * Context: the worker that relieves this node. Return: the sum of all shares, which
- * is @nr, or what there is to be given.
+ * Context: the worker that relieves this node.
+ * Return: the sum of all shares, which is @nr, or what there is to be given.
  */
 unsigned long cram_cgroup_share_eviction(int nid, unsigned long nr)
 {
@@ -730,7 +747,8 @@ unsigned long cram_cgroup_share_eviction(int nid, unsigned long nr)
  * @cg: the books
  * @nid: for this node
  *
- * Context: the worker that relieves this node. Return: how many it still wants.
+ * Context: the worker that relieves this node.
+ * Return: how many it still wants.
  */
 unsigned long cram_cgroup_evict_share(struct cram_cgroup *cg, int nid)
 {
@@ -760,8 +778,9 @@ void cram_cgroup_gave(struct cram_cgroup *cg, int nid, unsigned long nr)
  * @cg: the books
  * @nid: for this node
  *
- * Context: the worker that relieves this node. Return: false when the cgroup did not
- * give its share round after round, because all that it has is read.
+ * Context: the worker that relieves this node.
+ * Return: false when the cgroup did not give its share round after round,
+ * because all that it has is read.
  */
 bool cram_cgroup_spare(struct cram_cgroup *cg, int nid)
 {
@@ -798,7 +817,8 @@ static unsigned long cram_levy_over(struct cram_levy *levy)
  * spared has to pay in the next round: if what it owes were divided anew, those would
  * pay for it whose pages happened to be looked at before.
  *
- * Context: the worker that relieves this node. Return: how many pages are owed still.
+ * Context: the worker that relieves this node.
+ * Return: how many pages are owed still.
  */
 unsigned long cram_cgroup_round_over(int nid)
 {
@@ -815,6 +835,9 @@ unsigned long cram_cgroup_round_over(int nid)
  * cram_cgroup_is_descendant - is this cgroup in that subtree?
  * @cg: the one
  * @root: the top of the subtree
+ *
+ * Context: RCU, or a reference to both.
+ * Return: true also for @root itself.
  */
 bool cram_cgroup_is_descendant(struct cram_cgroup *cg, struct cram_cgroup *root)
 {
@@ -825,7 +848,10 @@ bool cram_cgroup_is_descendant(struct cram_cgroup *cg, struct cram_cgroup *root)
  * cram_cgroup_is_dying - is somebody removing this cgroup?
  * @cg: the books
  *
- * Who does waits, with cgroup_mutex held, for all who are writing to its files.
+ * Removing it waits, with cgroup_mutex held, for all writes to its files.
+ *
+ * Context: any.
+ * Return: true from the beginning of the removal on.
  */
 bool cram_cgroup_is_dying(struct cram_cgroup *cg)
 {
@@ -836,6 +862,9 @@ bool cram_cgroup_is_dying(struct cram_cgroup *cg)
  * cram_cgroup_resident - pages of a cgroup's subtree on a node
  * @cg: the books
  * @nid: the node, or %NUMA_NO_NODE for what cram.current says
+ *
+ * Context: any.
+ * Return: number of pages.
  */
 unsigned long cram_cgroup_resident(struct cram_cgroup *cg, int nid)
 {
@@ -966,8 +995,11 @@ void cram_cgroup_node_event(int nid, enum cram_event event)
  * cram_cgroup_alive - do the numbers of this cgroup mean anything?
  * @cg: the books
  *
- * Ask after following owners to it. When a cgroup is removed, its pages are
+ * Asked after owners have led to it. When a cgroup is removed, its pages are
  * the parent's from one moment to the next, and its own numbers stay behind.
+ *
+ * Context: RCU.
+ * Return: false for a cgroup that was removed.
  */
 bool cram_cgroup_alive(struct cram_cgroup *cg)
 {
@@ -980,7 +1012,8 @@ bool cram_cgroup_alive(struct cram_cgroup *cg)
  * cram_cgroup_next - walk all cgroups with books
  * @prev: the last one, or %NULL to start
  *
- * Context: RCU. Return: the next in pre-order, or %NULL after the last.
+ * Context: RCU.
+ * Return: the next in pre-order, or %NULL after the last.
  */
 struct cram_cgroup *cram_cgroup_next(struct cram_cgroup *prev)
 {

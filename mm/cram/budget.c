@@ -227,7 +227,9 @@ bool __cram_wp_reuse(struct page *page, bool unshare)
  *
  * The index goes last: who lowers a budget is content when it finds nothing
  * there, and then all books have to say so. The slot changes afterwards, so that
- * the page cannot be upgraded again in between. Context: any.
+ * the page cannot be upgraded again in between.
+ *
+ * Context: any.
  */
 void cram_end_upgrade(struct cram_node *cn, unsigned long pfn, u32 id)
 {
@@ -757,8 +759,9 @@ static bool cram_meet(struct cram_demand *demand)
  * cram_revoke_cgroup - take back what is over the budget of a cgroup
  * @cg: the cgroup, referenced; the number is in force for all who charge
  *
- * Context: process, may sleep; ends early at a signal. Return: true when more is
- * still writable than the number permits, because somebody holds it.
+ * Context: process, may sleep; ends early at a signal.
+ * Return: true when more is still writable than the number permits, because
+ * somebody holds it.
  */
 bool cram_revoke_cgroup(struct cram_cgroup *cg)
 {

@@ -241,7 +241,10 @@ int cram_trust(struct cram_node *cn)
  * @cn: the node
  * @nr: how many
  *
- * A hint for whoever has to decide whether to try at all. Context: any.
+ * A hint for whoever has to decide whether to try at all.
+ *
+ * Context: any.
+ * Return: true if so, at this moment.
  */
 bool cram_has_room(struct cram_node *cn, unsigned long nr)
 {
@@ -269,8 +272,8 @@ static bool cram_count_begun(struct cram_node *cn, unsigned long nr, const u64 *
  *
  * The caller says cram_done() whatever becomes of the copies.
  *
- * Context: any. Return: false when there is no room; an early reading has been
- * asked for.
+ * Context: any.
+ * Return: false when there is no room; an early reading has been asked for.
  */
 bool cram_admit(struct cram_node *cn, unsigned long nr)
 {
@@ -292,7 +295,8 @@ bool cram_admit(struct cram_node *cn, unsigned long nr)
  * that is larger than the room there would be one all the time, and each of them
  * has the device look at all that is writable.
  *
- * Context: any. Return: false when there is no room.
+ * Context: any.
+ * Return: false when there is no room.
  */
 bool cram_admit_upgrade(struct cram_node *cn)
 {
@@ -311,7 +315,8 @@ bool cram_admit_upgrade(struct cram_node *cn)
  *
  * The reserve is there for that: it ends with more free cells than before.
  *
- * Context: process. Return: false when not even the reserve covers it.
+ * Context: process.
+ * Return: false when not even the reserve covers it.
  */
 bool cram_admit_zeroes(struct cram_node *cn)
 {
@@ -337,8 +342,10 @@ void cram_unadmit(struct cram_node *cn, unsigned long nr)
  *	failed
  * @nr: how many
  *
- * What the CPU has in its cache the device has not counted: write it back
- * before the copy counts as done. Context: any, the pages are the caller's.
+ * What the CPU has in its cache the device has not counted: write it back before
+ * the copy counts as done.
+ *
+ * Context: any, the pages are the caller's.
  */
 void cram_write_back(struct cram_node *cn, unsigned long pfn, unsigned long nr)
 {
@@ -356,7 +363,9 @@ void cram_write_back(struct cram_node *cn, unsigned long pfn, unsigned long nr)
  * @nr: of so many pages
  *
  * After cram_write_back(): the lines are out before @done says so, see
- * cram_take_reading(). Context: any.
+ * cram_take_reading().
+ *
+ * Context: any.
  */
 void cram_done(struct cram_node *cn, unsigned long nr)
 {
@@ -371,7 +380,8 @@ void cram_done(struct cram_node *cn, unsigned long nr)
  * @bound: set to the bytes of cells that are free at least, 0 when nothing is
  *	known for certain; may be NULL
  *
- * Context: process. Return: the last answer of the device.
+ * Context: process.
+ * Return: the last answer of the device.
  */
 struct cram_reading cram_last_reading(struct cram_node *cn, u64 *bound)
 {
@@ -407,7 +417,9 @@ void cram_want_reading(struct cram_node *cn)
  * cram_node_changed - a device says that its capacity did
  * @cn: from cram_register_node()
  *
- * A hint: the engine asks soon. Context: any.
+ * A hint: the engine asks soon.
+ *
+ * Context: any.
  */
 void cram_node_changed(struct cram_node *cn)
 {
@@ -427,6 +439,7 @@ static unsigned long cram_next_reading(struct cram_node *cn)
  * @cn: the node
  *
  * Context: any.
+ * Return: true if so.
  */
 bool cram_reading_due(struct cram_node *cn)
 {
@@ -468,7 +481,10 @@ static void cram_start_over(struct cram_node *cn)
  *
  * Reads at a third of the lease, counted as the lease is from the start of the
  * last reading, so that a slow answer or two that fail do not end it. Earlier
- * when somebody was refused. Trimming is what it does in between.
+ * when somebody was refused. Trims in between.
+ *
+ * Context: kthread.
+ * Return: 0.
  */
 int cramd(void *data)
 {

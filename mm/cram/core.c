@@ -73,9 +73,9 @@ DEFINE_MUTEX(cram_nodes_mutex);
  * cram_node_get - the cram node with this node id
  * @nid: in the range of node ids
  *
- * Returns NULL when there is none. The caller holds RCU, cram_nodes_mutex, as
- * eviction does its own SRCU, or a page with a slot on that node, which keeps it from
- * going away.
+ * Context: RCU, cram_nodes_mutex, the SRCU of eviction, or a page with a slot on
+ * that node: each keeps the node from going away.
+ * Return: the node, or %NULL when @nid is no cram node.
  */
 struct cram_node *cram_node_get(int nid)
 {
@@ -368,8 +368,7 @@ static void cram_mark_stale(struct cram_node *cn)
  *
  * Takes the first reading, and starts to demote when that proves room.
  *
- * Context: process, may sleep; the driver's ops may be called before it
- * returns.
+ * Context: process, may sleep; the driver's ops may be called before it returns.
  * Return: the node, or an ERR_PTR: -EINVAL for a node that is not private or a
  * description that is not complete, -EEXIST when it is registered already,
  * -EOPNOTSUPP where anonymous memory is not accounted to cgroups at all,
@@ -498,9 +497,10 @@ static int cram_empty(struct cram_node *cn)
  * All or nothing for the state: when it fails, the node is as open as it was.
  * Pages that left before the one that could not stay where they went.
  *
- * Context: process, may sleep for as long as pages can be moved; offline_mutex is
- * held, and nothing that anybody else but who changes the state of this node waits
- * for. Return: 0, -EBUSY when somebody holds a page or wants to take the node away,
+ * Context: process, may sleep for as long as pages can be moved; offline_mutex
+ * is held, and nothing that anybody else but who changes the state of this node
+ * waits for.
+ * Return: 0, -EBUSY when somebody holds a page or wants to take the node away,
  * -EINTR on a signal.
  */
 int cram_drain(struct cram_node *cn)
@@ -649,8 +649,8 @@ static void cram_take_over(struct cram_node *cn)
  * answer stays yes until somebody writes "open" to the node's state file.
  *
  * Context: process, may sleep for an RCU grace period.
- * Return: 0, or -EBUSY while pages are resident or somebody is changing the node's
- * state, the node as it was.
+ * Return: 0, or -EBUSY while pages are resident or somebody is changing the
+ * node's state, the node as it was.
  */
 int cram_close_node(struct cram_node *cn)
 {

@@ -857,8 +857,9 @@ static bool cram_evict_has(struct cram_cgroup *root, int nid, int n)
  * and, without @root, when somebody wants to take the node away.
  *
  * Context: process, may sleep and reclaim, no lock of the engine inside
- * cram_nodes_mutex is held. Return: number of pages that have left or are being
- * written, @nr also when the last was a large folio and there are more.
+ * cram_nodes_mutex is held.
+ * Return: number of pages that have left or are being written, @nr also when the
+ * last was a large folio and there are more.
  */
 unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr,
 			 enum cram_evict_to to, bool nowait)
@@ -887,7 +888,8 @@ unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr,
  *
  * Frees first what has been written by now.
  *
- * Context: process, may sleep. Return: number of pages.
+ * Context: process, may sleep.
+ * Return: number of pages.
  */
 unsigned long cram_evict_leaving(struct cram_cgroup *root, int nid)
 {

@@ -524,6 +524,7 @@ static void cram_hot_work_fn(struct work_struct *work)
  * @cn: the node
  *
  * Context: any.
+ * Return: true if so.
  */
 bool cram_promoting_hot(struct cram_node *cn)
 {
@@ -574,9 +575,10 @@ void cram_hot_set_rate(struct cram_node *cn, u64 rate)
  * cram_hot_step - have one pass now, as if a period had gone by since the last
  * @cn: the node
  *
- * For tests: no pass comes by itself after it, until the rate is set. While that is 0
- * nothing is promoted. Context: process, sleeps until the pass is over; cram_nodes_mutex
- * is held.
+ * For tests: no pass comes by itself after it, until the rate is set. While that
+ * is 0 nothing is promoted.
+ *
+ * Context: process, sleeps until the pass is over; cram_nodes_mutex is held.
  */
 void cram_hot_step(struct cram_node *cn)
 {

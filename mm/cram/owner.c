@@ -95,7 +95,8 @@ void cram_owner_orphan(struct cram_owner *owner)
  * cram_owner_lookup - the owner with this id
  * @id: from a slot
  *
- * Context: RCU. Return: NULL when the id is not in use.
+ * Context: RCU.
+ * Return: NULL when the id is not in use.
  */
 struct cram_owner *cram_owner_lookup(u32 id)
 {

@@ -36,7 +36,8 @@ static bool cram_split_off(struct folio *folio)
  * service, unmaps it, and uncharges it, which is the ``poison`` event of the owner.
  * While somebody else holds a large folio nothing is done: it can be tried again.
  *
- * Context: process, may sleep. Return: false when not.
+ * Context: process, may sleep.
+ * Return: false when not.
  */
 bool cram_readable(struct folio *folio)
 {

@@ -52,7 +52,8 @@ static DEFINE_PER_CPU(struct cram_compressor_cpu, cram_compressors) = {
  *
  * They stay when the node that they were made for goes.
  *
- * Context: process; cram_nodes_mutex is held. Return: 0, or -ENOMEM.
+ * Context: process; cram_nodes_mutex is held.
+ * Return: 0, or -ENOMEM.
  */
 int cram_compressors_alloc(void)
 {
@@ -102,7 +103,8 @@ unsigned int cram_compressed_size(struct page *page)
  * Reads a copy, in a way that survives poison where there is one for the
  * architecture.
  *
- * Context: task, while there is a node. Return: false when it has poison.
+ * Context: task, while there is a node.
+ * Return: false when it has poison.
  */
 bool cram_can_read(struct page *page)
 {

@@ -50,6 +50,7 @@ static const char * const cram_state_names[] = {
  * @cn: the node
  *
  * Context: any.
+ * Return: one of the words of Documentation/admin-guide/mm/cram.rst.
  */
 const char *cram_node_state(struct cram_node *cn)
 {
@@ -63,6 +64,7 @@ const char *cram_node_state(struct cram_node *cn)
  * The state may be late by the latency of a timer; the lease is not.
  *
  * Context: any.
+ * Return: true if so.
  */
 bool cram_node_open(struct cram_node *cn)
 {
@@ -74,6 +76,7 @@ bool cram_node_open(struct cram_node *cn)
  * @cn: the node
  *
  * Context: any.
+ * Return: true if so.
  */
 bool cram_node_short(struct cram_node *cn)
 {
@@ -95,6 +98,7 @@ static u64 cram_above(u64 watermark)
  * @r: its last reading
  *
  * Context: any.
+ * Return: the state to be in from now on.
  */
 enum cram_node_state cram_state_of(struct cram_node *cn, const struct cram_reading *r)
 {
@@ -142,7 +146,8 @@ static u64 cram_cells_returning(struct cram_node *cn, u64 used)
  * Beyond those that come back anyway: readings are rarer than evictions, and
  * each page evicted for nothing is read back from swap.
  *
- * Context: process. Return: 0 when the node is not short of cells.
+ * Context: process.
+ * Return: 0 when the node is not short of cells.
  */
 u64 cram_cells_wanted(struct cram_node *cn)
 {

@@ -345,6 +345,9 @@ ATTRIBUTE_GROUPS(cram_node);
 /**
  * cram_node_sysfs_add - nodeN/cram/ with its files
  * @cn: registered, so that the files find it
+ *
+ * Context: process.
+ * Return: 0 or an errno.
  */
 int cram_node_sysfs_add(struct cram_node *cn)
 {
