@@ -1484,7 +1484,8 @@ static int cram_nodes_effective_show(struct seq_file *sf, void *v)
 	return 0;
 }
 
-#define CRAM_EVENT_NAME(upper, lower)	[CRAM_EVENT_##upper] = #lower,
+/* In the order of the enum, which is made from the same list */
+#define CRAM_EVENT_NAME(upper, lower)	#lower,
 static const char * const cram_event_names[] = { CRAM_EVENTS(CRAM_EVENT_NAME) };
 
 static void cram_show_events(struct seq_file *sf, atomic64_t *events)

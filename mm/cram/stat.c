@@ -10,7 +10,8 @@
 
 #include "internal.h"
 
-#define CRAM_STAT_NAME(upper, lower)	[CRAM_STAT_##upper] = #lower,
+/* In the order of the enum, which is made from the same list */
+#define CRAM_STAT_NAME(upper, lower)	#lower,
 const char * const cram_stat_names[NR_CRAM_STATS] = { CRAM_STATS(CRAM_STAT_NAME) };
 
 /**

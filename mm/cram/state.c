@@ -169,7 +169,7 @@ static void cram_tell_state(struct cram_node *cn, enum cram_node_state was,
 		[CRAM_NODE_LOST]	= CRAM_EVENT_NODE_LOST,
 	};
 	char var[32];
-	char *envp[] = { var, NULL };
+	char *envp[2] = { var, NULL };
 
 	trace_cram_node_state(cn->nid, cram_state_names[state]);
 
