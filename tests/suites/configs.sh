@@ -6,7 +6,8 @@
 # that nobody boots: without swap, without huge pages, without debugging, without
 # cram. What follows from switching an option off, Kconfig says; the command lines
 # are those of the kernel that the other tests run, with what is different undefined.
-# And options without which there can be no cram have to take it along.
+# And options without which there can be no cram have to take it along. Of our files
+# only those are compiled that have to do with what is off; TIER=long: all of them.
 #
 # On the host; after the kernel was built here this takes less than a minute on two cores.
 # shellcheck disable=SC1091
@@ -101,12 +102,19 @@ fi
 mapfile -t ours < <(compiled "${ours[@]}")
 mapfile -t hooked < <(compiled "${hooked[@]}")
 
-for options in "SWAP LRU_GEN" TRANSPARENT_HUGEPAGE DEBUG_FS; do
-	# shellcheck disable=SC2086 # words
-	config_without $options
-	is_on CRAM && check "${options// /_}" "${ours[@]}"
-	report $? "${#ours[@]} files of ours without $options"
-done
+# without WORDS OPTION...: our files that have WORDS in their code; TIER=long: all of ours
+without() {
+	local concerned=("${ours[@]}") words=$1
+	shift
+	[ "${TIER-}" = long ] || mapfile -t concerned < <(cd "$LINUX_TREE" &&
+		printf '%s\n' "${ours[@]}" | xargs grep -lE "^([^ /]|	+[^ /*]).*($words)")
+	config_without "$@"
+	[ "${#concerned[@]}" -gt 1 ] && is_on CRAM && check "$(echo "$*" | tr ' ' _)" "${concerned[@]}"
+	report $? "files of ours without $* (${#concerned[@]} of ${#ours[@]})"
+}
+without '[^a-z]swap|[a-z]_swap|swp|lru_gen|zswap' SWAP LRU_GEN
+without 'huge|thp|pmd|_order|folio_nr_pages|folio_test_large|split' TRANSPARENT_HUGEPAGE
+without 'debugfs|DEBUG_FS' DEBUG_FS
 config_without CRAM
 ! is_on CRAM && ! is_on CXL_CRAM && check CRAM "${hooked[@]}"
 report $? "${#hooked[@]} files with hooks without CRAM"
