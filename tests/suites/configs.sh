@@ -12,6 +12,7 @@
 # On the host; after the kernel was built here this takes less than a minute on two cores.
 # shellcheck disable=SC1091
 . "$(dirname "$0")/../../scripts/lib.sh"
+. tests/suites/lib-tap.sh
 help_if_asked "$@"
 set -u
 
@@ -66,12 +67,6 @@ check_file() { # NAME FILE
 }
 export -f check_file
 export out tmp
-
-n=0
-report() { # STATUS WHAT
-	n=$((n + 1))
-	[ "$1" = 0 ] && echo "ok $n $2" || echo "not ok $n $2"
-}
 
 # Files that have an option of their own
 still_compiled() {
@@ -129,3 +124,4 @@ echo '#define cram_may_demote(...) cram_no_such_thing' > "$tmp/control.h"
 check_file control mm/vmscan.c | grep -q cram_no_such_thing
 report $? "control: a name that is not declared is found"
 echo "1..$n"
+exit $failed

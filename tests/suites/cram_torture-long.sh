@@ -12,12 +12,8 @@ fi
 
 echo "TAP version 13"
 echo "1..3"
-n=0
-result() { # STATUS WORDS
-	n=$((n + 1))
-	[ "$1" = 0 ] || printf 'not '
-	echo "ok $n - $2"
-}
+# shellcheck source=tests/suites/lib-tap.sh
+. ./lib-tap.sh
 if ! echo "$HOOK" > /sys/kernel/debug/cram/disable_hooks; then
 	echo "Bail out! no hook $HOOK"
 	exit 1
@@ -26,8 +22,9 @@ T=0.5 ./cram_storm > /tmp/storm
 status=$?
 sed 's/^/# /' /tmp/storm
 [ $status != 0 ]
-result $? "the storm without the hook $HOOK fails"
+report $? "the storm without the hook $HOOK fails"
 grep -q '^not ok .*everything at once' /tmp/storm
-result $? "in its main part"
+report $? "in its main part"
 grep -q '^# verify: writable [1-9]' /tmp/storm
-result $? "and the walker has met what it is for"
+report $? "and the walker has met what it is for"
+exit $failed

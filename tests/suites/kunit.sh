@@ -7,26 +7,22 @@
 set -eu
 case ${1-} in --help) sed -n '3,6s/^# \{0,1\}//p' "$0"; exit ;; esac
 
-n=0 failed=0
-say() { # ok|not ok, name
-	n=$((n + 1))
-	[ "$1" = ok ] || failed=1
-	echo "$1 $n - $2"
-}
+# shellcheck source=tests/suites/lib-tap.sh
+. ./lib-tap.sh
 
 echo "TAP version 13"
 for suite in $(echo "$WANTED" | tr , " "); do
 	results=/sys/kernel/debug/kunit/$suite/results
 	if [ ! -e "$results" ]; then
-		say "not ok" "$suite: did not run"
+		report 1 "$suite: did not run" || :
 		continue
 	fi
 	cases=$(sed -n "s/^    \(ok\|not ok\) [0-9]* /\1 /p" "$results")
-	[ -n "$cases" ] || say "not ok" "$suite: has no test cases"
+	[ -n "$cases" ] || report 1 "$suite: has no test cases" || :
 	while read -r line; do
 		case $line in
-		"ok "*) say ok "$suite: ${line#ok }" ;;
-		*) say "not ok" "$suite: ${line#not ok }"; sed 's/^/# /' "$results" ;;
+		"ok "*) report 0 "$suite: ${line#ok }" ;;
+		*) report 1 "$suite: ${line#not ok }" || sed 's/^/# /' "$results" ;;
 		esac
 	done <<-END
 	$cases

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# TAP for guest scripts, sourced. The plan is the script's; so is "exit $failed".
+# TAP for scripts of guests and of the host, sourced. The plan is the script's; so is
+# "exit $failed".
 #
+#   report STATUS WORDS              one line of TAP; fails with STATUS
 #   check WORDS COMMAND...           one line of TAP; when it fails, with what the
 #                                    command said, and the kernel at last
 #   within SECONDS COMMAND...        until it succeeds
@@ -11,17 +13,26 @@
 
 n=0
 failed=0
+report() {
+	n=$((n + 1))
+	if [ "$1" = 0 ]; then
+		echo "ok $n - $2"
+		return 0
+	fi
+	echo "not ok $n - $2"
+	failed=1
+	return 1
+}
+
 check() {
 	words=$1
 	shift
-	n=$((n + 1))
 	if "$@" > /tmp/out 2>&1; then
-		echo "ok $n - $words"
+		report 0 "$words"
 	else
-		echo "not ok $n - $words"
+		report 1 "$words" || :
 		sed 's/^/# /' /tmp/out
 		dmesg | tail -n 8 | sed 's/^/# dmesg: /'
-		failed=1
 	fi
 }
 
