@@ -1,13 +1,36 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# A device is reset under the driver: its content is gone, and its decoders are
-# not programmed any more, so that stores would go nowhere.
+# A device is reset under the driver. A function-level reset leaves the content where
+# it is; after any other it is gone, and the decoders are not programmed any more,
+# so that stores would go nowhere.
 cd "$(dirname "$0")" || exit 1
 . ./lib-cxl.sh
 . ./lib-tap.sh
 . ./lib-cxl-test.sh
 
+# The reset counts nothing, and takes nothing away
+function_reset() {
+	resets=$(cxl_query cram0 reset-count) resident=$(cg_file job/cram.current) answers=$(cxl_query cram0 answers)
+	write flr "$DEVICE/reset_method" && write 1 "$DEVICE/reset" || return
+	echo "$resets, $resident"
+	[ "$(cxl_query cram0 reset-count)" = "$resets" ] && [ "$(cg_file job/cram.current)" = "$resident" ]
+}
+answers() { [ "$(cxl_query cram0 answers)" -gt $((answers + 2)) ] && state_is open; }
+still_used() {
+	user_start third third 4 && demoted third third 3 && user_verify third && user_end third &&
+		within 30 cxl_held_at_most "$held"
+}
+cxl_held_at_most() { [ "$(cxl_query cram0 held)" -le "$1" ]; }
+# Any reset but that
+reset() {
+	write "$METHODS" "$DEVICE/reset_method" && write 1 "$DEVICE/reset"
+}
+nobody_pays() { # CGROUP...
+	for c; do
+		[ "$(cg_file "$c/cram.current")" = 0 ] || { echo "$c: $(cg_file "$c/cram.current")"; return 1; }
+	done
+}
 nothing_new() { # is demoted
 	before=$(awk '$1 == "cram_demote" { print $2 }' /proc/vmstat)
 	user_ask other pageout > /dev/null
@@ -34,8 +57,8 @@ back() {
 }
 
 echo "TAP version 13"
-echo "1..17"
-cgroups job huge other
+echo "1..24"
+cgroups job huge other third
 check "a node comes up" node_up
 [ -n "${NODE:-}" ] || { echo "Bail out! no node"; exit 1; }
 user_start user job 12
@@ -44,15 +67,25 @@ check "pages are demoted" demoted user job 10
 HUGE=1 user_start huge huge 4
 check "huge pages are demoted" demoted huge huge 4
 check "whole" was_whole
-resident=$(($(cg_file job/cram.current) / 4096))
 
+DEVICE=/sys/bus/pci/devices/$PCI
+METHODS=$(sed 's/flr//' "$DEVICE/reset_method")
+held=$(cxl_query cram0 held)
+check "the function alone is reset" function_reset
+check "content stays" user_verify user huge other
+check "the node is open, and the device answers" within 20 answers
+check "it takes pages and lets them go" still_used
+
+check "one of the huge pages is held" hold_pages huge huge 4
+resident=$(($(cg_file job/cram.current) / 4096))
 t0=$(uptime_ms)
-echo 1 > "/sys/bus/pci/devices/$PCI/reset"
-check "after a reset the books go to zero" within 60 books_zero job huge other
+check "the device is reset" reset
+check "nobody pays for what is lost" within 60 nobody_pays job other
 echo "# $resident pages in $(($(uptime_ms) - t0)) ms, the reading included"
 check "without a line in the log for each page" few_lines "$resident"
 check "who touches them is killed" user_dies user
-check "also at the end of a huge page" user_dies huge last
+check "also at the end of a huge page that was held" user_dies huge last
+check "the books are zero" within 30 books_zero job huge other
 check "the others live" others_live
 check "the node is lost" within 60 state_is lost
 check "which is told once" told_once

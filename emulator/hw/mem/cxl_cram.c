@@ -172,6 +172,7 @@ struct CXLCramClass {
     DeviceReset parent_reset;
     void (*parent_realize)(PCIDevice *dev, Error **errp);
     PCIUnregisterFunc *parent_exit;
+    PCIConfigWriteFunc *parent_config_write;
 };
 
 struct CXLCramDev {
@@ -1674,15 +1675,56 @@ static void cram_wipe_again(void *opaque)
     object_unref(OBJECT(s));
 }
 
-static void cram_reset(DeviceState *dev)
+/* What goes by CXL.io: commands under way, and interrupts for events */
+static void cram_reset_io(CXLCramDev *s)
 {
-    CXLCramDev *s = CXL_CRAM(dev);
-    CXLType3Dev *ct3d = CXL_TYPE3(dev);
+    CXLDeviceState *cxl_dstate = &CXL_TYPE3(s)->cxl_dstate;
 
     timer_del(s->answer_timer);
     cram_forget_late(s);
     s->generation++;
     s->stuck = false;
+    for (int i = 0; i < CXL_EVENT_TYPE_MAX; i++) {
+        cxl_dstate->event_logs[i].irq_enabled = false;
+    }
+    memset(cxl_dstate->mbox_reg_state, 0, sizeof(cxl_dstate->mbox_reg_state));
+    CXL_TYPE3(s)->cci.bg.opcode = 0;
+}
+
+/* Of the function alone: what is behind CXL.mem is not touched */
+static void cram_reset_function(CXLCramDev *s)
+{
+    CXLType3Dev *ct3d = CXL_TYPE3(s);
+
+    cram_reset_io(s);
+    cxl_device_register_init_t3(ct3d, ct3d->cxl_dstate.mbox_msi_n);
+    cram_add_commands(s);
+}
+
+static bool cram_resets_function(PCIDevice *dev)
+{
+    return pci_get_word(dev->config + dev->exp.exp_cap + PCI_EXP_DEVCTL) &
+           PCI_EXP_DEVCTL_BCR_FLR;
+}
+
+static void cram_config_write(PCIDevice *dev, uint32_t addr, uint32_t val,
+                              int len)
+{
+    CXL_CRAM_GET_CLASS(dev)->parent_config_write(dev, addr, val, len);
+    pcie_cap_flr_write_config(dev, addr, val, len);
+}
+
+static void cram_reset(DeviceState *dev)
+{
+    CXLCramDev *s = CXL_CRAM(dev);
+    CXLType3Dev *ct3d = CXL_TYPE3(dev);
+
+    if (dev->realized && cram_resets_function(PCI_DEVICE(dev))) {
+        cram_reset_function(s);
+        return;
+    }
+
+    cram_reset_io(s);
     /*
      * Counted since power-on. A device that is plugged in is reset before that,
      * and once more when its slot gets power, unless the slot had it before:
@@ -1699,11 +1741,6 @@ static void cram_reset(DeviceState *dev)
 
     cram_poison_reset(s);
     cxl_discard_all_event_records(&ct3d->cxl_dstate);
-    for (int i = 0; i < CXL_EVENT_TYPE_MAX; i++) {
-        ct3d->cxl_dstate.event_logs[i].irq_enabled = false;
-    }
-    memset(ct3d->cxl_dstate.mbox_reg_state, 0,
-           sizeof(ct3d->cxl_dstate.mbox_reg_state));
 
     /* Resets the decoders, and unmaps by that */
     CXL_CRAM_GET_CLASS(s)->parent_reset(dev);
@@ -1772,6 +1809,7 @@ static void cram_realize(PCIDevice *dev, Error **errp)
         return;
     }
 
+    pcie_cap_flr_init(dev);
     s->ram = host_memory_backend_get_memory(ct3d->hostvmem);
     s->content = memory_region_get_ram_ptr(s->ram);
     s->nr_pages = memory_region_size(s->ram) / CRAM_PAGE;
@@ -1878,9 +1916,11 @@ static void cram_class_init(ObjectClass *oc, void *data)
 
     cc->parent_realize = pc->realize;
     cc->parent_exit = pc->exit;
+    cc->parent_config_write = pc->config_write;
     cc->parent_reset = dc->legacy_reset;
     pc->realize = cram_realize;
     pc->exit = cram_exit;
+    pc->config_write = cram_config_write;
     device_class_set_legacy_reset(dc, cram_reset);
     device_class_set_props(dc, cram_properties);
     dc->desc = "CXL memory device with inline compression";
