@@ -94,6 +94,9 @@ static inline struct cram_cgroup *cram_owner_books(const struct cram_owner *owne
  * cram_owner_tryget - reference an owner, unless its last reference is gone
  * @owner: found under RCU, which the caller still holds
  * @nr: how many references
+ *
+ * Context: RCU.
+ * Return: false if there was none left.
  */
 static inline bool cram_owner_tryget(struct cram_owner *owner, long nr)
 {

@@ -25,6 +25,9 @@ static void cram_test_free_percpu(void *cpu)
  * @parent: another one, or %NULL
  *
  * Nobody finds it by walking all cgroups, and it has no owner.
+ *
+ * Context: process.
+ * Return: the books; the test ends if there is no memory for them.
  */
 struct cram_cgroup *cram_test_cgroup(struct kunit *test, struct cram_cgroup *parent)
 {

@@ -8,6 +8,7 @@
 # are those of the kernel that the other tests run, with what is different undefined.
 # And options without which there can be no cram have to take it along. Of our files
 # only those are compiled that have to do with what is off; TIER=long: all of them.
+# Last, kernel-doc has to find each public function described.
 #
 # On the host; after the kernel was built here this takes less than a minute on two cores.
 # shellcheck disable=SC1091
@@ -123,5 +124,16 @@ done
 echo '#define cram_may_demote(...) cram_no_such_thing' > "$tmp/control.h"
 check_file control mm/vmscan.c | grep -q cram_no_such_thing
 report $? "control: a name that is not declared is found"
+
+# What a public function returns, and in which context it may be called, is said
+undocumented() { "$LINUX_TREE/scripts/kernel-doc" -none -Wall "$@" 2>&1 | grep .; }
+# shellcheck disable=SC2119
+mapfile -t public < <(overlay_files | sed 's/ .*//' | grep '\.[ch]$')
+found=$(undocumented "${public[@]}")
+[ -z "$found" ]
+report $? "kernel-doc finds nothing missing in ${#public[@]} files" || printf '%s\n' "$found" | sed 's/^/# /'
+sed '/^ \* Return:/d' mm/cram/state.c > "$tmp/state.c"
+undocumented "$tmp/state.c" | grep -q "return value of 'cram_node_open'"
+report $? "control: a function that does not say what it returns is found"
 echo "1..$n"
 exit $failed

@@ -111,6 +111,7 @@ EXPORT_SYMBOL_NS_GPL(cxl_cram_region_to_hpa, "CXL");
  * not there reads as all ones, which says nothing.
  *
  * Context: any; takes no lock.
+ * Return: false if one of the decoders is not committed.
  */
 bool cxl_cram_region_decoded(const struct cxl_cram_region *cxlr_cram)
 {
@@ -486,6 +487,9 @@ EXPORT_SYMBOL_NS_GPL(cxl_cram_region_set_stuck, "CXL");
 /**
  * cxl_cram_region_stuck() - Did pages stay when the driver was here before?
  * @cxlr_cram: that it is about to bind to
+ *
+ * Context: any.
+ * Return: true after cxl_cram_region_set_stuck().
  */
 bool cxl_cram_region_stuck(struct cxl_cram_region *cxlr_cram)
 {
