@@ -46,11 +46,11 @@
  * then, after an upgrade, cannot be taken back before the copy is found to be out
  * of date by its entry having changed.
  *
- * One work item looks after all of it. Of cgroups and nodes that are over their
- * budgets it revokes what is too much, from everybody in proportion to what he
- * has, and of each what was not written to for longest. And it recycles: pages
- * that nobody writes to any more are revoked, so that the budget follows the pages
- * that are written. These are found by the dirty bits of their entries.
+ * One work item looks after all of it. Where a cgroup or a node is over its budget,
+ * it revokes the excess: from every owner in proportion to what it has, and of each
+ * the pages that were not written to for longest. And it recycles: it revokes pages
+ * that nobody writes to any more, so that the budget follows the pages that are
+ * written. The dirty bits of entries tell which these are.
  */
 #include <linux/jiffies.h>
 #include <linux/mmu_notifier.h>
@@ -65,23 +65,22 @@
 #include "../internal.h"
 #include "internal.h"
 
-/* How often it is asked who was written to */
+/* How often the dirty bits are looked at */
 #define CRAM_RECYCLE_PERIOD	HZ
 
 /* Revoked after so many periods without a store */
 #define CRAM_RECYCLE_AGE	2
 
 /*
- * To ask takes less than a microsecond a page, and all are asked, so that no page
- * waits for longer because there are many. So that it does not take a CPU for
- * itself: work for so long, then rest three times that. What can be looked at in a
- * quarter of a second, some GiB, is recycled in three periods; more takes longer in
- * proportion.
+ * A look takes less than a microsecond a page, and each round looks at all pages. To
+ * keep it from taking a CPU for itself, the worker works for so long, then rests three
+ * times that. What it can look at in a quarter of a second, some GiB, is recycled in
+ * three periods; more takes longer in proportion.
  */
 #define CRAM_RECYCLE_SLICE	(HZ / 50)
 #define CRAM_RECYCLE_REST	(3 * CRAM_RECYCLE_SLICE)
 
-/* Pages of one owner, before it is another's turn */
+/* Pages of one owner, before the next owner has a turn */
 #define CRAM_RECYCLE_TURN	256
 
 /*
@@ -90,13 +89,13 @@
  */
 #define CRAM_REVOKE_BATCH	SWAP_CLUSTER_MAX
 
-/* Over budget, but held by somebody: look again after this, then twice this ... */
+/* Pages over budget that somebody holds: look again after this, then twice this ... */
 #define CRAM_RETRY_PERIOD	(HZ / 20)
 
-/* Of all nodes; the work item runs while there are any */
+/* Upgraded pages of all nodes; the work item runs while there are any */
 static atomic_long_t cram_nr_upgraded;
 
-/* Some number was lowered, and nobody waits for what follows */
+/* A number was lowered, and the writer does not wait for the revocation */
 static bool cram_lowered;
 
 static void cram_budget_work_fn(struct work_struct *work);
@@ -129,7 +128,7 @@ static bool cram_node_charge_writable(struct cram_node *cn)
 
 	if (!cram_node_open(cn))
 		return false;
-	/* Never more than that, not even for a moment, or pages were revoked */
+	/* Never above the number, not even for a moment: pages would be revoked for it */
 	do {
 		if ((unsigned long)writable >= READ_ONCE(cn->writable_budget))
 			return false;
@@ -144,7 +143,7 @@ static bool cram_node_charge_writable(struct cram_node *cn)
 	return true;
 }
 
-/* The first page of an owner: a period from now they are asked */
+/* The owner's first upgraded page: look at the owner a period from now */
 static void cram_recycle_begin(struct cram_owner *owner)
 {
 	WRITE_ONCE(owner->recycle_from, 0);
@@ -225,9 +224,9 @@ bool __cram_wp_reuse(struct page *page, bool unshare)
  * @pfn: the page, its lines written back
  * @id: of its owner
  *
- * The index goes last: who lowers a budget is content when it finds nothing
- * there, and then all books have to say so. The slot changes afterwards, so that
- * the page cannot be upgraded again in between.
+ * The index goes last: whoever lowers a budget ends when it finds nothing there,
+ * and by then all books have to agree. The slot changes after that, so that the
+ * page cannot be upgraded again in between.
  *
  * Context: any.
  */
@@ -272,7 +271,7 @@ struct cram_revocation {
 	bool written;
 };
 
-/* References but those of entries, of the swap cache, and ours */
+/* Are there references beside those of entries, the swap cache, and ours? */
 static bool cram_folio_held(struct folio *folio)
 {
 	/* Pairs with that of who takes a reference: entry first, count then */
@@ -310,7 +309,7 @@ static void cram_revoke_entry(struct folio *folio, struct vm_area_struct *vma,
 	pte_t entry = ptep_get(ptep);
 
 	rev->entries++;
-	/* Of a device that has it for itself: it was told, and has to ask */
+	/* Not present: a device has it alone. It was notified, and will fault again. */
 	if (!pte_present(entry))
 		return;
 	if (rev->step == CRAM_CHECK) {
@@ -427,7 +426,7 @@ static bool cram_batch_add(struct cram_batch *batch, unsigned long pfn, unsigned
 		return false;
 	if (!folio_trylock(folio))
 		goto put;
-	/* What held the lock may have ended it in between */
+	/* The holder of the lock may have ended the upgrade meanwhile */
 	slot = READ_ONCE(*cram_slot(cn, pfn));
 	if (!(slot & CRAM_WRITABLE))
 		goto unlock;
@@ -453,13 +452,13 @@ static void cram_set_age(struct cram_owner *owner, unsigned long pfn, unsigned i
 	unsigned long flags;
 
 	xa_lock_irqsave(&owner->upgraded, flags);
-	/* Not if it has left in between; replacing needs no memory */
+	/* Only if the page is still there; to replace an entry needs no memory */
 	if (xa_load(&owner->upgraded, pfn))
 		__xa_store(&owner->upgraded, pfn, xa_mk_value(age), 0);
 	xa_unlock_irqrestore(&owner->upgraded, flags);
 }
 
-/* Who was not written to since the last time? Choose what is to be recycled. */
+/* Which pages were not written to since the last look? Choose those to recycle. */
 static void cram_batch_ask(struct cram_batch *batch)
 {
 	struct cram_revocation rev;
@@ -477,7 +476,7 @@ static void cram_batch_ask(struct cram_batch *batch)
 	try_to_unmap_flush();
 }
 
-/* From REVOKING to read-only, or give up on it */
+/* Revoke a page in CRAM_REVOKING, or give it up and leave it writable */
 static bool cram_take(struct cram_node *cn, struct folio *folio, u32 slot)
 {
 	u32 *p = cram_slot(cn, folio_pfn(folio));
@@ -506,7 +505,7 @@ static void cram_taken(struct cram_node *cn, struct folio *folio, u32 slot)
 	WRITE_ONCE(*cram_slot(cn, pfn), slot & ~CRAM_WRITABLE);
 }
 
-/* Revoke those that are to be taken, and let go of all. Returns how many it was. */
+/* Revoke the pages to be taken, and release all. Returns how many were revoked. */
 static unsigned int cram_batch_end(struct cram_batch *batch)
 {
 	unsigned int i, nr = 0;
@@ -564,14 +563,14 @@ static bool cram_node_closed(struct cram_node *cn)
 {
 	enum cram_node_state state = READ_ONCE(cn->state);
 
-	/* Offline is for who drains it, and may be over in a moment */
+	/* Whoever drains an offline node revokes there, and may be done in a moment */
 	return state == CRAM_NODE_CRITICAL || state == CRAM_NODE_LOST || !cram_has_lease(cn);
 }
 
 /*
- * More is writable there than the node can answer for, or so much that there is no
- * room for pages to be demoted. The latter only if somebody was in want of it, and
- * at half of what upgrades leave: what was revoked is not to be upgraded at once.
+ * Is more writable there than the node has room for, or so much that demotions find
+ * none? The latter counts only after a demotion was refused, and at half of the margin
+ * that upgrades leave, so that a revoked page is not upgraded again at once.
  */
 static bool cram_node_over(struct cram_node *cn)
 {
@@ -584,7 +583,7 @@ static bool cram_node_over(struct cram_node *cn)
 	       (room < 0 || (READ_ONCE(cn->short_of_room) && room < READ_ONCE(cn->margin) / 2));
 }
 
-/* Pages to revoke, so that it is not over any more, and not soon again */
+/* How many pages to revoke, so that the node has a margin afterwards */
 static unsigned long cram_node_excess(int nid)
 {
 	struct cram_node *cn;
@@ -634,7 +633,7 @@ struct cram_demand {
 	unsigned long gone;
 };
 
-/* How many pages of this owner, or of anybody in his place, are too much? */
+/* By how many pages is this owner, or any in its place, over the number? */
 static unsigned long cram_over(struct cram_demand *demand, struct cram_owner *owner)
 {
 	if (!demand->top)
@@ -644,7 +643,7 @@ static unsigned long cram_over(struct cram_demand *demand, struct cram_owner *ow
 	return cram_cgroup_over_budget(cram_owner_books(owner), demand->top);
 }
 
-/* ... and which part of them is his, by what everybody has? */
+/* ... and what is the share of this owner, in proportion to what each has? */
 static unsigned long cram_share(struct cram_demand *demand, struct cram_owner *owner)
 {
 	unsigned long over = cram_over(demand, owner), has = READ_ONCE(owner->nr_upgraded);
@@ -726,9 +725,9 @@ static void cram_revoke_from(struct cram_demand *demand, struct cram_owner *owne
 }
 
 /*
- * In a first round from each in proportion; then, because somebody may hold what he
- * should give, from whoever has something. Returns true when there is still too
- * much, or nobody knows because of a signal.
+ * The first round takes from each owner in proportion. Some may hold the pages they
+ * should give, so a second one takes from any that has pages. Returns true when there
+ * is still too much, or a signal has ended the rounds.
  */
 static bool cram_meet(struct cram_demand *demand)
 {
@@ -771,8 +770,8 @@ bool cram_revoke_cgroup(struct cram_cgroup *cg)
 }
 
 /*
- * For those who do not wait themselves; and now and then for pages whose cgroup was
- * removed, and who has them now has a smaller budget, or none.
+ * For writers that do not wait. And for pages of a cgroup that was removed: the
+ * cgroup that has them now may have a smaller budget, or none.
  */
 static bool cram_revoke_cgroups(void)
 {
@@ -806,9 +805,9 @@ static bool cram_revoke_node(int nid)
 	return cram_meet(&demand);
 }
 
-/* ---------------------------------------------------- who was not written -- */
+/* ------------------------------------------------- what was not written to -- */
 
-/* The next pages of an owner in their order, up to the end or of a turn */
+/* The next pages of an owner in order, until they end or its turn does */
 static void cram_recycle_turn(struct cram_owner *owner)
 {
 	unsigned long pfn = READ_ONCE(owner->recycle_from), nr = 0, asked = 0;
@@ -835,7 +834,7 @@ static void cram_recycle_turn(struct cram_owner *owner)
 static unsigned long cram_recycle(void)
 {
 	static unsigned long rest_until = INITIAL_JIFFIES;
-	static u32 id;	/* the owner whose turn it is has this one or a larger */
+	static u32 id;	/* the next owner in turn has this id or a larger one */
 	unsigned long begin = jiffies, next = begin + CRAM_RECYCLE_PERIOD;
 	bool from_start = !id, any = false;
 	struct cram_owner *owner;
@@ -880,7 +879,7 @@ static void cram_budget_work_fn(struct work_struct *work)
 		left |= cram_revoke_node(nid);
 	next = cram_recycle();
 
-	/* Whoever holds a page may do so for days */
+	/* A reference can last for days */
 	if (!left)
 		retry = 0;
 	else

@@ -427,7 +427,7 @@ void cram_node_changed(struct cram_node *cn)
 }
 EXPORT_SYMBOL_GPL(cram_node_changed);
 
-/* When the device is to be asked again: a third of a lease after it was asked */
+/* The time of the next reading: a third of a lease after the start of the last */
 static unsigned long cram_next_reading(struct cram_node *cn)
 {
 	return READ_ONCE(cn->reading_start) +
@@ -446,7 +446,7 @@ bool cram_reading_due(struct cram_node *cn)
 	return time_after_eq(jiffies, cram_next_reading(cn));
 }
 
-/* Until then, or until somebody was refused */
+/* Sleep until then, or until a demotion is refused for want of room */
 static void cram_wait_for_reading(struct cram_node *cn)
 {
 	long left = cram_next_reading(cn) - jiffies;
@@ -465,7 +465,7 @@ static void cram_wait_for_reading(struct cram_node *cn)
  */
 static void cram_start_over(struct cram_node *cn)
 {
-	/* Who was admitted by the reading before has counted as begun after this */
+	/* Whoever was admitted before has counted itself in @begun when this returns */
 	synchronize_rcu();
 	while (cram_copies_under_way(cn) && !kthread_should_stop())
 		schedule_timeout_idle(1);

@@ -42,13 +42,13 @@
  */
 #define CRAM_PROMOTE_RATE	(16ULL << 20)
 
-/* Rounds of draining that move nothing, a tenth of a second each */
+/* A drain gives up after so many rounds that move nothing, a tenth of a second each */
 #define CRAM_DRAIN_RETRIES	5
 
-/* ... while a disk has pages that it does not write either: ten seconds */
+/* ... and while a disk writes none of the pages it was given: after ten seconds */
 #define CRAM_DRAIN_WRITING	100
 
-/* So many drains, before a driver that has to go leaves pages behind */
+/* A driver that has to go drains so many times before it leaves pages behind */
 #define CRAM_FORCE_RETRIES	10
 
 /*
@@ -57,7 +57,7 @@
  */
 #define CRAM_SLOT_SLICE		4096
 
-/* For the counters of a node to be added up, which is due every second */
+/* The counters of CPUs are added up each second; wait for that no longer than this */
 #define CRAM_SETTLE_TIME	(5 * HZ)
 
 DEFINE_STATIC_KEY_FALSE(cram_key);
@@ -66,7 +66,7 @@ DEFINE_STATIC_KEY_FALSE(cram_key);
 nodemask_t cram_nodes;
 
 static struct cram_node *cram_node_table[MAX_NUMNODES];
-/* Nodes come and go under it */
+/* Held to add or remove a node */
 DEFINE_MUTEX(cram_nodes_mutex);
 
 /**
@@ -100,7 +100,7 @@ EXPORT_SYMBOL_GPL(cram_node_nid);
  * @cn: the node
  * @pfn: its first page
  * @nr: its pages
- * @owner: who has been charged for them, a reference for each
+ * @owner: charged for the pages, with a reference for each
  */
 void cram_slots_reserve(struct cram_node *cn, unsigned long pfn, unsigned long nr,
 			struct cram_owner *owner)
@@ -219,7 +219,7 @@ static void cram_begin_residency(struct cram_node *cn, struct folio *folio)
 	lruvec_stat_mod_folio(folio, NR_CRAM, nr);
 }
 
-/* Who pays for @folio, for counting. RCU. */
+/* The cgroup that is charged for @folio, for counting. RCU. */
 static struct cram_cgroup *cram_payer(struct cram_node *cn, struct folio *folio)
 {
 	struct cram_owner *owner;
@@ -286,12 +286,12 @@ void __cram_promoted_write(struct folio *folio)
 			 CRAM_STAT_PROMOTE_WRITE);
 }
 
-/* Of a closed node: nothing new begins */
+/* Are all slots of a closed node, where nothing new begins, empty? */
 static bool cram_slots_empty(struct cram_node *cn)
 {
 	bool settled = atomic64_read(&cn->begun) == atomic64_read(&cn->done);
 
-	/* Pairs with cram_done(): what has ended by now, is among the residents */
+	/* Pairs with cram_done(): a copy that has ended is among the residents */
 	smp_rmb();
 	return settled && !atomic_long_read(&cn->resident);
 }
@@ -340,8 +340,8 @@ static struct cram_node *cram_node_alloc(int nid, const struct cram_node_desc *d
 }
 
 /*
- * What the device holds already, nobody here will free: it was stored before a
- * kexec, or by a driver that could not trim. Have it all trimmed.
+ * Nobody here will free what the device holds already: it was stored before a kexec,
+ * or by a driver that could not trim. Have it all trimmed.
  */
 static void cram_mark_stale(struct cram_node *cn)
 {
@@ -396,7 +396,7 @@ struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc)
 	if (!cn)
 		return ERR_PTR(-ENOMEM);
 
-	/* The first answer says how large the reserve is, the second counts */
+	/* The first answer tells the size, which gives the reserve; the second counts */
 	err = cram_take_reading(cn);
 	if (err)
 		goto free;
@@ -440,7 +440,7 @@ free:
 }
 EXPORT_SYMBOL_GPL(cram_register_node);
 
-/* Nothing new; whoever has admitted a page before lets go of RCU first */
+/* Admit nothing more. Whoever was admitting a page is done when this returns. */
 static void cram_close(struct cram_node *cn)
 {
 	lockdep_assert_held(&cn->offline_mutex);
@@ -498,8 +498,8 @@ static int cram_empty(struct cram_node *cn)
  * Pages that left before the one that could not stay where they went.
  *
  * Context: process, may sleep for as long as pages can be moved; offline_mutex
- * is held, and nothing that anybody else but who changes the state of this node
- * waits for.
+ * is held, and no lock but that for which only another change of this node's state
+ * waits.
  * Return: 0, -EBUSY when somebody holds a page or wants to take the node away,
  * -EINTR on a signal.
  */
@@ -515,7 +515,7 @@ int cram_drain(struct cram_node *cn)
 	return err;
 }
 
-/* For what is lost to be unmapped by rounds of a tenth of a second */
+/* Rounds that try to unmap pages of lost content, a tenth of a second each */
 #define CRAM_KILL_RETRIES	10
 
 /*
@@ -534,7 +534,7 @@ static void cram_unmap_lost(struct folio *folio)
 	folio_unlock(folio);
 }
 
-/* Pages of lost content that somebody can still read through a mapping */
+/* Unmap pages whose content is lost. Returns how many can still be read. */
 static unsigned long cram_unmap_residents(struct cram_node *cn)
 {
 	unsigned long i, nr = 0;
@@ -564,7 +564,7 @@ static unsigned long cram_unmap_residents(struct cram_node *cn)
  * @cn: the node
  *
  * Retires every resident page as memory_failure() retires a broken one: it is
- * unmapped, who touches it again is killed, and its charge is given back, at the
+ * unmapped, a process that touches it is killed, and its charge is given back, at the
  * latest when the last reference to it is. The pages are out of service until the
  * node is removed.
  *
@@ -633,7 +633,7 @@ static void cram_node_remove(struct cram_node *cn)
 	pr_info("cram: node %d (%s) is gone\n", cn->nid, cn->desc.name);
 }
 
-/* Whoever drains the node for another reason makes way */
+/* Take the node away from a drain that was asked for through its state file */
 static void cram_take_over(struct cram_node *cn)
 {
 	WRITE_ONCE(cn->going, true);
@@ -669,7 +669,7 @@ int cram_close_node(struct cram_node *cn)
 }
 EXPORT_SYMBOL_GPL(cram_close_node);
 
-/* All that can still be read through a mapping, with patience for who is at work with it */
+/* Retire all pages that can still be read, and retry those that are locked */
 static void cram_retire_residents(struct cram_node *cn)
 {
 	int retries = CRAM_KILL_RETRIES;

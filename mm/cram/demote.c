@@ -50,7 +50,7 @@ static bool cram_has_pages(struct cram_node *cn, unsigned long nr)
 	return free + READ_ONCE(raw_cpu_ptr(zone->per_cpu_pageset)->count) >= nr;
 }
 
-/* What stands against @nr pages of @cg on this node? NR_CRAM_STATS for nothing. RCU. */
+/* Which rule refuses @nr pages of @cg on this node? NR_CRAM_STATS for none. RCU. */
 static enum cram_stat cram_node_refusal(struct cram_node *cn, struct cram_cgroup *cg,
 					unsigned long nr)
 {
@@ -68,8 +68,8 @@ static enum cram_stat cram_node_refusal(struct cram_node *cn, struct cram_cgroup
 }
 
 /*
- * Find the nearest node that would take @nr pages of @cg from @src_nid, or say
- * in @why what stands against it. RCU.
+ * Find the nearest node that would take @nr pages of @cg from @src_nid. If there is
+ * none, @why is the rule that refuses them. RCU.
  */
 static struct cram_node *cram_target(struct cram_cgroup *cg, int src_nid,
 				     unsigned long nr, enum cram_stat *why)
@@ -116,7 +116,7 @@ static struct cram_node *cram_target(struct cram_cgroup *cg, int src_nid,
 	return best;
 }
 
-/* It is told to the cgroup whose limit it was, as far as that can still be said */
+/* Send the event to the cgroup whose limit is reached, if it still is; else to @cg */
 static void cram_refuse_max(struct cram_cgroup *cg, unsigned long asked)
 {
 	struct cram_cgroup *full = cram_cgroup_full(cg, NUMA_NO_NODE, asked);
@@ -127,7 +127,7 @@ static void cram_refuse_max(struct cram_cgroup *cg, unsigned long asked)
 	cram_cgroup_event(full ?: cg, CRAM_EVENT_MAX);
 }
 
-/* @nr pages are, because there was no room for @asked of them */
+/* Count @nr refused pages; @asked were requested together */
 static void cram_refuse(struct cram_cgroup *cg, int src_nid, unsigned long nr,
 			unsigned long asked, enum cram_stat why)
 {
@@ -149,7 +149,7 @@ bool __cram_may_demote(struct mem_cgroup *memcg, int nid)
 	struct cram_node *cn;
 	enum cram_stat why;
 
-	/* What is on a private node is not for reclaim to demote */
+	/* Reclaim on a private node demotes nothing */
 	if (node_is_private(nid))
 		return false;
 
@@ -158,7 +158,7 @@ bool __cram_may_demote(struct mem_cgroup *memcg, int nid)
 	cn = cram_target(cg, nid, 1, &why);
 	if (cn)
 		return cram_page_max(cg, cn) && !cram_cgroup_unfit(cg);
-	/* No page will be offered then that could be refused: tell it here */
+	/* Reclaim will not offer a page that could be refused: send the event here */
 	if (why == CRAM_STAT_REFUSE_MAX)
 		cram_refuse_max(cg, 1);
 	return false;
@@ -257,10 +257,10 @@ static unsigned long cram_resident_pages(void)
 }
 
 /*
- * A cgroup waits once for a charge, but nobody can tell here which allocation it is
- * that has come to its end, and whether again. One that always finds the room
- * used up by others would go on for ever. So time after time, there have to be more
- * resident pages than ever before: that is ordinary memory that was won.
+ * A cgroup waits once for each charge. The notifier cannot tell which allocation calls
+ * it, nor whether it calls again, and one that always finds the room used up by others
+ * would call for ever. So it waits again only after the number of resident pages has
+ * reached a new maximum: that much ordinary memory was won.
  */
 static int cram_oom_notify(struct notifier_block *nb, unsigned long action,
 			   void *freed)
@@ -302,8 +302,8 @@ static bool cram_suitable(struct folio *folio)
 }
 
 /*
- * Pages that one pass of reclaim compresses for nothing, because they, or another
- * page of their folio, do not fit: as many as are in a huge page.
+ * One pass of reclaim compresses so many pages without success, because they, or
+ * another page of their folio, do not fit: as many as are in a huge page.
  */
 #define CRAM_IN_VAIN	512
 
@@ -364,7 +364,7 @@ bool __cram_offer_folio(struct cram_offer *offer, struct folio *folio,
 	if (!cn)
 		return false;
 
-	/* A copy in swap would be kept for a page that does not go there */
+	/* Or its copy in swap would stay for as long as the page is resident */
 	if (folio_test_swapcache(folio) && !folio_free_swap(folio))
 		return false;
 
@@ -410,7 +410,7 @@ static struct folio *cram_alloc_target(struct folio *src, unsigned long private)
 	why = CRAM_STAT_REFUSE_RIGHT;
 	if (WARN_ON_ONCE(!cram_owner_tryget(owner, nr)))
 		goto refuse;
-	/* The parent's, when the cgroup is about to go; what is given back, is there */
+	/* The parent's, if the cgroup is being removed: the uncharge will go there, too */
 	cg = cram_owner_books(owner);
 
 	why = CRAM_STAT_REFUSE_MAX;
@@ -445,7 +445,7 @@ refuse:
 	return NULL;
 }
 
-/* ... and gives it back when the migration failed */
+/* The migration failed: free the target and give its charge back */
 static void cram_free_target(struct folio *dst, unsigned long private)
 {
 	struct cram_node *cn = cram_node_get(folio_nid(dst));

@@ -1,25 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Off the node: when a limit is lowered, on request, when a node is drained, and
- * when it is short of cells.
+ * Eviction moves pages off a node: when a limit is lowered, on request, when the node
+ * is drained, and when it is short of cells.
  *
- * To swap if there is any, else by promotion to ordinary memory. A promotion
- * needs a memory charge again; it is made for the new page before anything is
- * locked, never with an OOM kill, and mem_cgroup_migrate() finds it there.
+ * They go to swap if there is any, else they are promoted to ordinary memory. A
+ * promotion needs a memory charge again. cram makes it for the new page before it locks
+ * anything, never with an OOM kill, and mem_cgroup_migrate() finds it there.
  *
- * There is no kswapd for a private node, and nobody ages its LRU lists. Instead
- * a cursor goes round over the slots of a node. For want of cells, a page that
- * was read since it came by last is spared until the next round (a clock), and
- * of whom pages are taken follows from how far each cgroup is over its cram.low;
- * cram_cgroup_share_eviction() says how many of each.
+ * There is no kswapd for a private node, and nobody ages its LRU lists. Instead a
+ * cursor goes round over the slots of a node. For want of cells, it spares a page that
+ * was read since it last came by (a clock), and takes pages of each cgroup by how far
+ * that is over its cram.low; cram_cgroup_share_eviction() says how many of each.
  *
- * Writing to swap may take as long as the disk likes. A page that is being written
- * is *leaving*: it counts for whoever asked for it as one that has left, it is in an
- * index of its node, and who waits for it, or a worker, frees it when it is written.
+ * Writing to swap may take as long as the disk likes. A page that is being written is
+ * *leaving*: it counts as one that has left, and its node has it in an index. A worker,
+ * or a task that waits for it, frees it when it is written.
  *
- * Eviction holds no lock while it looks for pages and moves them. What keeps the
- * node is SRCU, for a slice at a time; relief and reaping are works of the node, which
- * end before it does. So nobody waits for somebody else's walk.
+ * Eviction holds no lock while it looks for pages and moves them. SRCU keeps the node,
+ * for a slice at a time; relief and reaping are works of the node, which end before it
+ * does. So no task waits for the walk of another.
  */
 #include <linux/math64.h>
 #include <linux/memcontrol.h>
@@ -39,28 +38,28 @@
 #define CRAM_EVICT_BATCH	SWAP_CLUSTER_MAX
 
 /*
- * Slots to walk before the node may go, and others may have the CPU: well below a
- * millisecond, if none of them is of use.
+ * A walk lets the node go, and others have the CPU, after so many slots: well below a
+ * millisecond, if it takes none of them.
  */
 #define CRAM_EVICT_SLICE	4096UL
 
-/* Between two readings, when cells are short: 4 MiB */
+/* Pages that relief evicts between two readings: 4 MiB */
 #define CRAM_RELIEF_PAGES	1024
 
 /*
- * ... for which it looks at so many pages, by an rmap walk each, and at so many slots
- * at most, which is a GiB: what was wanted when it began is old after that.
+ * ... for which it looks at no more than so many pages, by an rmap walk each, and so
+ * many slots, which is a GiB: by then it is time for another reading.
  */
 #define CRAM_RELIEF_LOOKS	4096
 #define CRAM_RELIEF_SLOTS	(1UL << 18)
 
-/* In one go, for pages that only the swap cache has: 256 MiB */
+/* Slots in one pass for pages that only the swap cache has: 256 MiB */
 #define CRAM_REAP_SLOTS		65536UL
 
 /* The number of pages of an entry of @leaving, above the id of their owner */
 #define CRAM_LEAVING_SHIFT	CRAM_OWNER_BITS
 
-/* Who looks at the slots of a node under it, the node outlives */
+/* A node stays until all that look at its slots under this are done */
 DEFINE_STATIC_SRCU(cram_evict_srcu);
 
 enum cram_evict_step {
@@ -110,7 +109,7 @@ struct cram_batch {
 	} folio[CRAM_EVICT_BATCH];
 };
 
-/* Whose books are these? RCU. */
+/* The cgroup that has the pages of this owner in its books. RCU. */
 static struct cram_cgroup *cram_owner_cgroup(u32 owner_id)
 {
 	struct cram_owner *owner = cram_owner_lookup(owner_id);
@@ -118,7 +117,7 @@ static struct cram_cgroup *cram_owner_cgroup(u32 owner_id)
 	return owner ? cram_owner_books(owner) : NULL;
 }
 
-/* How many like the page in @slot are to be evicted, 0 for not even this? RCU. */
+/* How many pages of the owner of @slot may be evicted? 0 for none. RCU. */
 static unsigned long cram_slot_wanted(struct cram_node *cn, u32 slot,
 				      const struct cram_eviction *e)
 {
@@ -185,7 +184,7 @@ int cram_test_young(struct folio *folio)
 	return young;
 }
 
-/* Since the hand of the clock came by, or hot.c, which leaves a note */
+/* Was it read since the clock or hot.c last looked? The latter leaves a note. */
 static bool cram_was_read(struct folio *folio)
 {
 	int young = cram_test_young(folio);
@@ -196,7 +195,7 @@ static bool cram_was_read(struct folio *folio)
 	return folio_test_clear_referenced(folio) || young;
 }
 
-/* Are there pages of it that nobody maps? */
+/* Does a large folio have pages that nobody maps? */
 static bool cram_used_in_part(struct folio *folio)
 {
 	return folio_test_large(folio) && !folio_entire_mapcount(folio) &&
@@ -217,14 +216,14 @@ static void cram_drop_unused(struct folio *folio)
 	folio_unlock(folio);
 }
 
-/* Is it being written to swap, or was it, and nobody has come back for it? */
+/* Is it being written to swap, or was written and not faulted in again? */
 static bool cram_leaving(struct folio *folio)
 {
 	return folio_test_swapcache(folio) && !folio_mapped(folio) &&
 	       (folio_test_writeback(folio) || !folio_test_dirty(folio));
 }
 
-/* Has only the swap cache this, so that it may be freed? */
+/* Does only the swap cache have it, so that it can be freed? */
 static bool cram_reapable(struct folio *folio)
 {
 	if (!folio_test_swapcache(folio) || folio_test_writeback(folio))
@@ -234,7 +233,7 @@ static bool cram_reapable(struct folio *folio)
 	return folio_test_swapcache(folio) && !folio_mapped(folio);
 }
 
-/* Of a large folio, just these pages; the one that is referenced is its own then */
+/* Split a large folio; the page that the caller has a reference to is on its own then */
 static bool cram_cut(struct folio *folio)
 {
 	bool cut;
@@ -259,8 +258,8 @@ struct folio *cram_get_folio(struct cram_node *cn, unsigned long pfn, u32 slot)
 	struct folio *folio;
 
 	/*
-	 * Before the page is touched: who asks a second later may come after memory
-	 * hotplug. Slots are never taken away.
+	 * Look at the slot before the page: the memory may be gone by now, while slots
+	 * are never taken away.
 	 */
 	if (READ_ONCE(*cram_slot(cn, pfn)) != slot)
 		return NULL;
@@ -284,8 +283,8 @@ static struct folio *cram_get_resident(struct cram_node *cn, unsigned long pfn, 
 }
 
 /*
- * Has somebody a reference beside ours, the page tables and the swap cache? Then it
- * can neither be written out nor copied, and to find that out the hard way takes long.
+ * Is there a reference beside ours, those of page tables and of the swap cache? Such a
+ * folio can neither be written out nor copied, and a failed attempt takes long.
  */
 static bool cram_held(struct folio *folio)
 {
@@ -299,7 +298,7 @@ static bool cram_swappable(struct folio *folio)
 
 	if (!folio_evictable(folio))
 		return false;
-	/* It has its place, or needs none */
+	/* It has a place in swap, or needs none */
 	if (folio_test_swapcache(folio) || !folio_test_swapbacked(folio))
 		return true;
 	guard(rcu)();
@@ -307,7 +306,7 @@ static bool cram_swappable(struct folio *folio)
 	return mem_cgroup_get_nr_swap_pages(memcg) > 0;
 }
 
-/* Can it leave by this way, as far as that can be told in passing? */
+/* May it leave by this step, as far as can be told without a lock? */
 static bool cram_may_leave(struct folio *folio, enum cram_evict_step step)
 {
 	if (cram_held(folio) || cram_leaving(folio))
@@ -315,7 +314,7 @@ static bool cram_may_leave(struct folio *folio, enum cram_evict_step step)
 	return step == CRAM_TO_DRAM || cram_swappable(folio);
 }
 
-/* Is it spared, because it was read since the hand of the clock came by? */
+/* Is it spared, because it was read since the last round? */
 static bool cram_spared(struct cram_node *cn, struct folio *folio, u32 slot,
 			struct cram_eviction *e)
 {
@@ -452,7 +451,7 @@ static unsigned long cram_leaving_pages(const void *entry)
 	return xa_to_value(entry) >> CRAM_LEAVING_SHIFT;
 }
 
-/* Without memory for the entry cram_reap_strays() finds the page */
+/* If there is no memory for the entry, cram_reap_strays() finds the page */
 static void cram_note_leaving(struct cram_node *cn, unsigned long pfn, u32 owner_id,
 			      unsigned long nr)
 {
@@ -562,7 +561,7 @@ static unsigned long cram_reap_leaving(struct cram_node *cn, struct cram_cgroup 
 	return nr;
 }
 
-/* Look for others that only the swap cache has */
+/* Free pages that only the swap cache has and that are not in the index */
 static void cram_reap_strays(struct cram_node *cn)
 {
 	unsigned long slots;
@@ -584,7 +583,7 @@ static void cram_reap_strays(struct cram_node *cn)
 	}
 }
 
-/* So many pages of the node are in the swap cache, as far as CPUs have told */
+/* Pages of the node in the swap cache, without what CPUs have not added up yet */
 static long cram_in_swapcache(struct cram_node *cn)
 {
 #ifdef CONFIG_SWAP
@@ -635,7 +634,7 @@ static void cram_count_eviction(struct cram_node *cn, u32 owner_id,
 	cg = cram_owner_cgroup(owner_id);
 	if (!cg || !(left + leaving))
 		return;
-	/* What is being written counts, too, or it would be asked for again */
+	/* What is being written counts, or the cgroup would be asked for it again */
 	if (e->fair)
 		cram_cgroup_gave(cg, cn->nid, left + leaving);
 	if (left && e->step == CRAM_TO_SWAP)
@@ -693,7 +692,7 @@ static void cram_dispatch(struct cram_node *cn, struct cram_eviction *e,
 	e->wanted -= min(e->wanted, left + leaving);
 }
 
-/* Whoever asked for it does not want it any more, or must not wait */
+/* Should this eviction end early? */
 static bool cram_evict_ends(struct cram_node *cn, const struct cram_eviction *e)
 {
 	/* What is lost must not come back as if it were not, see cram_start_over() */
@@ -703,11 +702,11 @@ static bool cram_evict_ends(struct cram_node *cn, const struct cram_eviction *e)
 		return false;
 	if (signal_pending(current))
 		return true;
-	/* Who drains makes way for who takes the node away */
+	/* A drain makes way for the removal of the node */
 	return e->root ? cram_cgroup_is_dying(e->root) : READ_ONCE(cn->going);
 }
 
-/* The next slots; false when no more is to be looked at */
+/* Walk the next slots. Returns false when the eviction is done. */
 static bool cram_evict_slice(struct cram_node *cn, struct cram_eviction *e)
 {
 	unsigned long slice = min(e->slots, CRAM_EVICT_SLICE), left = slice;
@@ -726,7 +725,7 @@ static bool cram_evict_slice(struct cram_node *cn, struct cram_eviction *e)
 
 /* ------------------------------------------------------- for want of cells -- */
 
-/* Have the hand go round once more, if that is of use to anybody */
+/* Begin another round, if any cgroup has to give something */
 static bool cram_begin_round(struct cram_node *cn, unsigned long nr)
 {
 	cn->relief.owed = cram_cgroup_share_eviction(cn->nid, nr);
@@ -767,10 +766,10 @@ static unsigned long cram_go_round(struct cram_node *cn, struct cram_eviction *e
  * more, so the device is safe as it is; a page sent back to ordinary memory
  * would only be in the way there, and be the next that reclaim wants to demote.
  *
- * Cgroups over their cram.low pay for it, see cram_cgroup_share_eviction(), with what
- * was not read since the hand came by last; who has nothing of that round after round,
- * with whatever there is. A round may take more than one call of this. Whoever still
- * owes something at its end cannot pay, and the others do in the next.
+ * Cgroups over their cram.low pay for it, see cram_cgroup_share_eviction(), with pages
+ * that were not read since the last round. A cgroup that had none of these for several
+ * rounds pays with any page. A round may take more than one call of this. A cgroup that
+ * still owes pages at its end cannot pay, and the others do in the next round.
  *
  * Context: worker.
  */
@@ -793,7 +792,7 @@ void cram_relieve(struct work_struct *work)
 	e.looks = CRAM_RELIEF_LOOKS;
 	while (nr && slots && e.looks && !READ_ONCE(cn->content_lost)) {
 		if (!cn->relief.slots && !cram_begin_round(cn, nr)) {
-			/* Nobody can pay: no reason to ask the device more often */
+			/* No cgroup can pay: an early reading would change nothing */
 			if (!leaving)
 				return;
 			break;
@@ -803,7 +802,7 @@ void cram_relieve(struct work_struct *work)
 			continue;
 		cn->relief.owed = cram_cgroup_round_over(cn->nid);
 		if (cn->relief.owed) {
-			/* Who was spared is to have time to read again */
+			/* Leave time for spared pages to be read again */
 			cn->relief.slots = cn->nr_slots;
 			break;
 		}
@@ -823,7 +822,7 @@ static void cram_evict_node(int nid, struct cram_eviction *e)
 		struct cram_node *cn;
 
 		guard(srcu)(&cram_evict_srcu);
-		/* Each time: it may be gone, or another one */
+		/* Look it up each time: it may be gone, or another one */
 		cn = cram_node_get(nid);
 		if (!cn)
 			return;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What may be done with a node, and who is told when that changes.
+ * The state of a node: what follows from it, and who is told when it changes.
  *
  *	open		pages are demoted to it while there is proven room
  *	low		few free cells: nothing new, and cold pages go to swap
