@@ -49,6 +49,11 @@ unbound() {
 	cxl_node_gone 30000
 }
 bind_refused() { ! write "$DEV" "$DRIVER/bind" && dmesg | grep "are not decoded: commit"; }
+# What accesses meet is the emulator's. The register is one of a disk controller.
+map_changes() {
+	other=/sys/bus/pci/devices/0000:00:1f.2
+	write 1 "$other/enable" && ./pci_decode "$PCI" 1000 "$other/resource5"
+}
 back() {
 	echo 1 > "/sys/bus/pci/devices/$PCI/remove"
 	echo "$REGION" > "$CXL_ROOT/delete_region"
@@ -57,7 +62,7 @@ back() {
 }
 
 echo "TAP version 13"
-echo "1..24"
+echo "1..25"
 cgroups job huge other third
 check "a node comes up" node_up
 [ -n "${NODE:-}" ] || { echo "Bail out! no node"; exit 1; }
@@ -96,4 +101,8 @@ check "the driver does not bind to a region that leads nowhere" bind_refused
 check "the device removed and found again makes an open node" back
 check "which can be used" usable
 user_end other
+
+echo "$PCI" > /sys/bus/pci/drivers/cxl_pci/unbind
+check "a register stays what it is while the memory map changes" map_changes
+sed 's/^/# /' /tmp/out
 exit $failed
