@@ -23,8 +23,10 @@
  * kernel reads the pages of the old one where they are.
  */
 #include <linux/array_size.h>
+#include <linux/bitfield.h>
 #include <linux/cleanup.h>
 #include <linux/cram.h>
+#include <linux/io-64-nonatomic-lo-hi.h>
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
 #include <linux/module.h>
@@ -632,6 +634,22 @@ static int cxl_cram_own(struct cxl_cram_dev *d)
 	return devm_add_action_or_reset(dev, cxl_cram_disown, d);
 }
 
+/*
+ * Whoever had the device before can have started what is not over yet: zeroing in the
+ * background, of pages that would be in use again by then.
+ */
+static int cxl_cram_at_rest(struct cxl_cram_dev *d)
+{
+	u64 status = readq(d->mds->cxlds.regs.mbox + CXLDEV_MBOX_BG_CMD_STATUS_OFFSET);
+	u64 opcode = FIELD_GET(CXLDEV_MBOX_BG_CMD_COMMAND_OPCODE_MASK, status);
+
+	if (!opcode || FIELD_GET(CXLDEV_MBOX_BG_CMD_COMMAND_PCT_MASK, status) == 100)
+		return 0;
+	return dev_err_probe(&d->cx->region->dev, -EBUSY,
+			     "%s: still executes command %#llx\n",
+			     dev_name(&d->cxlmd->dev), opcode);
+}
+
 /* What is wrong with these capabilities? NULL when nothing is. */
 static const char *cxl_cram_bad_caps(const struct cxl_cram_caps *caps,
 				     const struct range *dpa)
@@ -731,6 +749,9 @@ static int cxl_cram_setup_dev(struct cxl_cram *cx, int pos)
 	INIT_WORK(&d->ask, cxl_cram_ask);
 
 	rc = cxl_cram_own(d);
+	if (rc)
+		return rc;
+	rc = cxl_cram_at_rest(d);
 	if (rc)
 		return rc;
 	rc = cxl_cram_get_caps(d, &ep->dpa);

@@ -186,6 +186,75 @@ sleeps() {
 	[ $((b - a)) -lt 100 ]
 }
 
+# --- zeroing that is not over when the answer is there, or does not come ---------
+
+timeouts() { dmesg | grep -c "mailbox timeout (opcode: 0x4402)"; }
+timeouts_are() { [ "$(timeouts)" -ge "$1" ]; }
+# The driver gives up after two seconds, and the device is through after three. The
+# lease goes on, and so do demotions.
+zeroed_late() {
+	dmesg -c > /dev/null
+	node_set lease_ms 20000 && cxl_fault cram0 "\"opcode\": $MEDIA, \"delay\": 3000" || return
+	within 90 timeouts_are 2 || { echo "$(timeouts) time-outs"; return 1; }
+	before=$(demotions)
+	within 30 more_demoted "$before" && ! state_is lost
+}
+on_time() {
+	cxl_fault cram0 "\"opcode\": $MEDIA, \"delay\": 0" && node_set lease_ms 1000
+}
+nothing_freed() {
+	freed=$(sed -n "s/^node $NODE .* freed \([0-9]*\).*/\1/p" /sys/kernel/debug/cram/nodes)
+	echo "freed: $freed"
+	[ "$freed" = 0 ]
+}
+# Background Command Started: to a reading, and to a trim
+in_background() { # OPCODE
+	dmesg -c > /dev/null
+	cxl_answer cram0 "\"opcode\": $1, \"background\": true, \"late\": 1000" && within 30 state_is lost &&
+		cxl_answer cram0 "\"opcode\": $1" &&
+		dmesg | grep "goes on with command $(printf '%#x' "$1") after its answer" || return
+	# It is asked no more, so no later answer can make it good
+	nr=$(cxl_query cram0 answers)
+	sleep 1
+	state_is lost && [ "$(cxl_query cram0 answers)" = "$nr" ]
+}
+bind_anew() { bind_down && bind_up; }
+# Zeroing of all memory is begun by a probe that fails
+begin_in_background() { # MS: until it is over
+	dmesg -c > /dev/null
+	zeroed=$(cxl_query cram0 zeroed)
+	cxl_answer cram0 "\"opcode\": $MEDIA, \"background\": true, \"late\": $1" || return
+	refused_with "" write "$DEV" "$DRIVER"/bind
+	cxl_answer cram0 "\"opcode\": $MEDIA"
+	dmesg | grep "cannot zero its memory"
+}
+# What is stored before it ends would be gone then. On a slow machine it has ended too
+# early, and takes longer the next time.
+bound_too_early() {
+	for ms in 5000 20000 80000; do
+		begin_in_background "$ms" || return
+		if refused_with busy write "$DEV" "$DRIVER"/bind; then
+			dmesg | grep "still executes command 0x4402"
+			return
+		fi
+		background_over && bind_down || return
+	done
+	return 1
+}
+background_over() { [ "$(cxl_query cram0 zeroed)" != "$zeroed" ]; }
+
+# A device that says that it has failed, and does it all the same, later
+meets_wrong_bytes() { # NAME...
+	cxl_answer cram0 "\"opcode\": $MEDIA, \"late\": 2000, \"return-code\": 4" || return
+	within 60 somebody_died "$@"
+}
+somebody_died() {
+	for name; do
+		user_alive "$name" || { cat "/tmp/$name.log"; return; }
+	done
+	return 1
+}
+
 echo "TAP version 13"
 cgroups job
 cxl_devices "$WAYS" || { echo "Bail out! no devices"; exit 1; }
@@ -205,7 +274,7 @@ if [ "$WAYS" = 2 ]; then
 	exit $failed
 fi
 
-echo "1..19"
+echo "1..33"
 DEVICES=cram0
 MEMDEV=$(cxl_memdevs)
 PCI=$(readlink -f "$CXL/$MEMDEV/..")
@@ -244,4 +313,31 @@ check "a log that could not be read is read again" busy_once
 
 slow_answers 100
 check "who waits for an answer sleeps" sleeps
+slow_answers 0
+
+for u in a b; do user_start "$u" job 12; done
+busy a b
+check "zeroing that comes about after the driver gave it up" zeroed_late
+check "has zeroed nothing that was in use" calm a b
+check "all content is right" user_verify a b
+on_time
+check "what was freed is zeroed in the end" within 60 nothing_freed
+
+busy a b
+check "a trim that goes on in the background closes the node" in_background $MEDIA
+check "and nothing is lost by it" calm a b
+check "all content is right" user_verify a b
+check "the driver bound anew uses the device again" bind_anew
+check "so does a reading, and so is that" in_background $CAPACITY
+bind_down
+check "while memory is zeroed in the background the device is not used" bound_too_early
+user_start one job 8
+check "it is when that is over" within 60 bind_up
+check "pages are demoted" demoted one job 6
+within 60 background_over
+check "and their content stays" user_verify a b one
+user_end one
+
+busy a b
+check "control: zeroing that was not to be expected does" meets_wrong_bytes a b
 exit $failed

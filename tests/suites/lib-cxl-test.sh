@@ -9,6 +9,8 @@
 #                                    sets REGION, NODE, DEV, PCI and PORT
 #   user_start NAME CGROUP MIB [WORDS], user_ask NAME WORD, user_end NAME
 #   user_alive NAME
+#   busy NAME...                     they write, read and demote, and have begun to;
+#   calm NAME...                     they cease to, and have met no wrong byte
 #   hold_pages NAME CGROUP MIB       demotes so much, and keeps references to some
 #   stuck                            the driver has gone, and pages have stayed
 #   held_lost NAME...                nobody can read what is held any more
@@ -107,6 +109,22 @@ user_dies() { # NAME [WORD]
 	status=$?
 	echo "status $status"
 	[ "$status" = 135 ]
+}
+
+demotions() { awk '$1 == "cram_demote" { print $2 }' /proc/vmstat; }
+more_demoted() { # NUMBER
+	[ "$(demotions)" -gt "$1" ]
+}
+busy() {
+	before=$(demotions)
+	for name; do user_say "$name" churn; done
+	within 60 more_demoted $((before + 500))
+}
+calm() {
+	for name; do
+		answer=$(user_ask "$name" stop)
+		[ "$answer" = stop ] || { echo "$name: $answer"; return 1; }
+	done
 }
 
 # The region of a held page is about to go, or has gone. hold_pages NAME CGROUP MIB
