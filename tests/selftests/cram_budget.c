@@ -255,7 +255,7 @@ static void *write_on(void *arg)
 /* Threads that write on and on; each has a word of its own in every cache line. */
 static void lowered_under_writers(void)
 {
-	size_t pages = scaled(16) * MIB / PAGE;
+	size_t pages = scaled(4) * MIB / PAGE;
 	struct writer w[NTHREADS] = {};
 	char *p = map_pages(pages);
 	double start;
@@ -581,7 +581,7 @@ static double time_to_recycle(size_t pages, double revoke)
 /* However many there are. */
 static void many_recycled(void)
 {
-	size_t pages = node_number("physical_bytes") / 2 / PAGE;
+	size_t pages = node_number("physical_bytes") / 8 * 3 / PAGE;
 	double revoke, few, many;
 
 	fill_period = 8;
@@ -609,7 +609,7 @@ static void writes_on(struct peer *up, void *arg)
 static void others_recycled(void)
 {
 	struct cg a = cg_make(cg_here.path, "many"), b = cg_make(cg_here.path, "few");
-	struct share of[] = { { &a, node_number("physical_bytes") / 2 / PAGE }, { &b, N } };
+	struct share of[] = { { &a, node_number("physical_bytes") / 8 * 3 / PAGE }, { &b, N } };
 	double revoke, start;
 	struct peer peer[2];
 	size_t i;
@@ -833,7 +833,7 @@ static void node_limited_while_lost(void)
 /* What is writable may yet fill the cells: it is not room for others. */
 static void covered_by_room(void)
 {
-	size_t pages = node_number("logical_bytes") / 4 * 3 / PAGE / N * N;
+	size_t pages = node_number("physical_bytes") / 2 * 3 / PAGE / N * N;
 	int64_t before;
 	char *p;
 
@@ -905,7 +905,8 @@ static void room_binds(void)
 	fill(p, pages, SEED);
 	CHECK(count_resident(p, pages) > pages / 2);
 	/* Room for a part: 6 MiB of some 16 that are resident */
-	CHECK(WAIT_FOR(SETTLES, node_number("free_bound_bytes") > 40 * (int64_t)MIB));
+	CHECK(WAIT_FOR(SETTLES, node_number("free_bound_bytes") >
+				node_number("physical_bytes") / 8 * 5));
 	snprintf(text, sizeof(text), "%lld",
 		 (long long)node_number("physical_free_bytes") - 6 * (long long)MIB);
 	CHECK_EQ(write_text(node_file("reserve_bytes"), text), 0);
