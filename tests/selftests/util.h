@@ -137,7 +137,8 @@ bool state_is(const char *want);
 
 /*
  * Did a node become lost by the end of its lease alone? Then no reading ended after the
- * last good one, and whoever asked is waiting still. From trace_lease(true) on.
+ * last good one, and whoever asked is waiting still. From trace_lease(true) on, which
+ * returns when there is a good one.
  */
 void trace_lease(bool on);
 bool lost_by_lease(void);

@@ -330,12 +330,30 @@ int64_t node_number(const char *file)
 
 #define TRACING	"/sys/kernel/tracing/"
 
+/* Is a good reading in the trace? */
+static bool reading_traced(void)
+{
+	FILE *f = fopen(TRACING "trace", "r");
+	char line[500], *p;
+	bool good = false;
+	int err;
+
+	CHECK(f, "%m");
+	while (!good && fgets(line, sizeof(line), f)) {
+		p = strstr(line, "cram_reading: ");
+		good = p && sscanf(p, "cram_reading: nid=%*d err=%d", &err) == 1 && !err;
+	}
+	fclose(f);
+	return good;
+}
+
 void trace_lease(bool on)
 {
 	if (on)
 		CHECK_EQ(write_text(TRACING "trace", " "), 0);
 	CHECK_EQ(write_text(TRACING "events/cram/cram_reading/enable", on ? "1" : "0"), 0);
 	CHECK_EQ(write_text(TRACING "events/cram/cram_node_state/enable", on ? "1" : "0"), 0);
+	CHECK(!on || WAIT_FOR(SETTLES, reading_traced()));
 }
 
 /* "task-pid [cpu] flags seconds: event: ..." */
