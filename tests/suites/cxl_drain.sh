@@ -46,8 +46,13 @@ unbound() {
 	write "$DEV" "$DRIVER/unbind" && cxl_node_gone 30000 && echo "$(($(uptime_ms) - t0)) ms"
 }
 
+slot_off() {
+	slot=$(grep -l "${PCI%.*}" /sys/bus/pci/slots/*/address)
+	write 0 "${slot%/address}/power" && [ ! -e "/sys/bus/pci/devices/$PCI" ]
+}
+
 echo "TAP version 13"
-echo "1..11"
+echo "1..15"
 cgroups job held
 check "a node comes up" node_up
 [ -n "${NODE:-}" ] || { echo "Bail out! no node"; exit 1; }
@@ -67,6 +72,12 @@ check "the driver is unbound under load" unbound
 sed 's/^/# /' /tmp/out
 check "nobody has met a wrong byte" calm a b c
 check "all content is right" user_verify a b c held
-for u in $USERS held; do user_end "$u"; done
+for u in $USERS; do user_end "$u"; done
+
+write "$DEV" "$DRIVER/bind"
+check "the driver is bound again" cxl_node_wait 20000
+check "with held pages" hold_pages held held 1
+check "the slot is powered off" slot_off
+check "what was held is lost" held_lost held
 check "the books are zero" within 30 books_zero job held
 exit $failed
