@@ -150,6 +150,12 @@ static const char *in_pci(const char *name)
 	return path;
 }
 
+static bool reset_by(const char *method)
+{
+	return !put(in_pci("reset_method"), method) && !put(in_pci("reset"), "1") &&
+	       !put(in_pci("enable"), "1");
+}
+
 static void pin(int cpu)
 {
 	cpu_set_t set;
@@ -1263,8 +1269,7 @@ static void test_answers(void)
 	mem[0] = 3;
 	set_answer(MEDIA, "\"late\": 200, \"times\": 1");
 	zero(0, PAGE);
-	if (!put(in_pci("reset"), "1")) {
-		put(in_pci("enable"), "1");
+	if (reset_by("cxl_bus")) {
 		commit(true);
 		mem[0] = 4;
 		sleep_ms(400);
@@ -1572,8 +1577,7 @@ static void test_fuzz(void)
 	}
 	tap_ok(wait_doorbell(5000) != TIMED_OUT && state("logical") == (int64_t)caps.logical,
 	       "%u commands at random: the emulator lives", n);
-	if (!put(in_pci("reset"), "1")) {
-		put(in_pci("enable"), "1");
+	if (reset_by("cxl_bus")) {
 		tap_ok(command(CAPABILITIES, NULL, 0) == OK && out[0] == caps.logical && commit(true),
 		       "and after a reset the device is as new");
 	}
@@ -1698,6 +1702,31 @@ static bool clean(void)
 	return good;
 }
 
+/* It ends CXL.io: a command under way, and no more */
+static void test_function_reset(void)
+{
+	struct capacity before, after;
+	int64_t poisoned, mapped;
+
+	litter();
+	before = settled();
+	poisoned = state("poisoned");
+	mapped = state("mapped");
+	fault("\"drop\": true");
+	ring(CAPACITY, NULL, 0);
+	tap_ok(reset_by("flr") && !doorbell(), "a function-level reset ends a command");
+	fault("\"drop\": false");
+	after = settled();
+	tap_ok(!memcmp(&before, &after, sizeof(after)), "cells and counts are what they were");
+	tap_ok(state("poisoned") == poisoned && poisoned && state("mapped") == mapped &&
+	       read32(hdm + 0x20) >> 10 & 1, "so are poison and decoders");
+	tap_ok(command(GET_MARKS, NULL, 0) == OK && out[1] == 64 &&
+	       events_of(LOG_WARN, BELOW_LOW, NULL), "watermarks and events");
+	tap_ok(*(volatile uint64_t *)(mem + 64 * PAGE) == 64 * PAGE + 1, "and content");
+	empty();
+	clear_events();
+}
+
 static void test_reset(void)
 {
 	uint64_t count = caps.reset_count;
@@ -1708,12 +1737,11 @@ static void test_reset(void)
 			fault("\"drop\": true");
 			ring(CAPACITY, NULL, 0);
 		}
-		if (put(in_pci("reset"), "1")) {
+		if (!reset_by("cxl_bus")) {
 			tap_skip("reset", "a way to reset the device");
 			return;
 		}
 		fault("\"drop\": false");
-		put(in_pci("enable"), "1");
 		tap_ok(command(CAPABILITIES, NULL, 0) == OK &&
 		       out[4] == count + i,
 		       "reset %d is counted%s", i, i == 2 ? ", also with a command under way" : "");
@@ -1855,6 +1883,7 @@ int main(int argc, char **argv)
 	test_doe();
 	test_sanitize();
 	test_fuzz();
+	test_function_reset();
 	test_reset();
 	test_unplug();
 	return tap_end();
