@@ -20,5 +20,5 @@ export SCRIPT=tests/suites/cxl_module.sh
 export FILES="tests/suites/lib-cxl.sh tests/suites/lib-tap.sh tests/suites/lib-cxl-test.sh
 	build/tests/cxl_user $out/drivers/cxl/cxl_cram.ko"
 # Without an SRAT the kernel gives the window no node of its own
-export DEVICE=cxl NODES=2 CXL=256M CXLPHYS=64M MEM=1G NAME=check-cxl_module TIMEOUT=240
+export DEVICE=cxl NODES=2 CXL=256M CXLPHYS=64M MEM=1G NAME=check-cxl_module TIMEOUT=480
 tests/vm/run < /dev/null

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The driver is a module: it can be removed when no region is bound, and at no other
-# time, because memory that stays calls it.
+# time, because memory that stays calls it. And what is below it goes: each driver of
+# CXL, one after the other, is unbound while memory of the node is in use.
 cd "$(dirname "$0")" || exit 1
 . ./lib-cxl.sh
 . ./lib-tap.sh
@@ -22,8 +23,44 @@ block_refused() {
 	done
 }
 
+# --- while a process writes, reads and demotes --------------------------------------
+
+in_use_often() {
+	for _ in $(seq 50); do in_use > /dev/null || return; done
+}
+# What is removed is removed with nobody's help, and comes back
+removed_busy() {
+	for c in 1 2 3; do
+		if ! unbound || ! unload || ! bound; then
+			echo "cycle $c"
+			return 1
+		fi
+		before=$(demotions)
+		within 30 more_demoted "$before" || { echo "cycle $c: nothing is demoted"; return 1; }
+	done
+}
+# layer DRIVER DEVICE: unbound, and the node goes. It is made anew by what follows.
+layer() {
+	busy a || return
+	write "$2" "/sys/bus/$1/unbind" && cxl_node_gone 60000 && calm a && user_verify a
+}
+endpoint() { readlink -f "$CXL/$(cxl_decoder "$MEMDEV")/.." | sed 's|.*/||'; }
+bind() { # DRIVER DEVICE
+	write "$2" "/sys/bus/$1/bind"
+}
+anew() {
+	[ ! -e "$CXL/$REGION" ] || write "$REGION" "$CXL_ROOT/delete_region" || return
+	cxl_devices 1 && MEMDEV=$(cxl_memdevs) && node_up
+}
+region_anew() { bind cxl/drivers/cxl_region "$REGION" && NODE=$(cxl_node_wait 20000); }
+memdev_anew() { bind cxl/drivers/cxl_mem "$MEMDEV" && anew; }
+# Its memory device does without it, and has to look for one again
+port_anew() { write "$MEMDEV" /sys/bus/cxl/drivers/cxl_mem/unbind; memdev_anew; }
+pci_anew() { bind pci/drivers/cxl_pci "$PCI" && anew; }
+acpi_anew() { bind platform/drivers/cxl_acpi ACPI0017:00 && anew; }
+
 echo "TAP version 13"
-echo "1..15"
+echo "1..29"
 cgroups job
 check "the module is loaded" load
 check "and removed" unload
@@ -34,6 +71,26 @@ check "while its region is bound the module stays" in_use
 check "unbinding removes the node" unbound
 check "and then the module can be removed" unload
 check "loaded again, it binds to the region" bound
+
+user_start a job 16
+busy a
+check "under load it stays, too" in_use_often
+check "it goes and comes back under load" removed_busy
+check "nobody has met a wrong byte" calm a
+check "content is right" user_verify a
+
+check "the region is unbound under load" layer cxl/drivers/cxl_region "$REGION"
+check "and bound again" region_anew
+check "the endpoint is unbound under load" layer cxl/drivers/cxl_port "$(endpoint)"
+check "and the region made anew" port_anew
+check "the memory device is unbound under load" layer cxl/drivers/cxl_mem "$MEMDEV"
+check "and the region made anew" memdev_anew
+check "the PCI device is unbound under load" layer pci/drivers/cxl_pci "$PCI"
+check "and the region made anew" pci_anew
+check "the root is unbound under load" layer platform/drivers/cxl_acpi ACPI0017:00
+check "and the region made anew" acpi_anew
+user_end a
+
 user_start user job 8
 check "pages are held" hold_pages user job 6
 check "the module stays" in_use
