@@ -376,6 +376,22 @@ static void set_low(int64_t bytes)
 	CHECK_EQ(write_text(node_file("low_bytes"), text), 0);
 }
 
+/*
+ * The bytes of cells that are free, when the device has said so three times: what was
+ * freed before the first of them has been trimmed by then, and is not unsettled.
+ */
+static int64_t settled_free(void)
+{
+	int64_t free, readings;
+
+	do {
+		free = node_number("physical_free_bytes");
+		readings = read_number(SIM "readings");
+		CHECK(WAIT_FOR(SETTLES, read_number(SIM "readings") >= readings + 3));
+	} while (free != node_number("physical_free_bytes"));
+	return free;
+}
+
 /* Have the node evict what makes up so much, and the tenants say what they lost. */
 static void squeeze(struct tenant *t, size_t n, int64_t bytes)
 {
@@ -386,10 +402,8 @@ static void squeeze(struct tenant *t, size_t n, int64_t bytes)
 		CHECK_EQ(hear(&t[i].peer), 'r');
 		t[i].before = current_of(&t[i].cg);
 	}
-	/* Until nothing is unsettled: what is low is judged by what is certain. */
-	nap_ms(1000);
 	/* It is not low until it is; then it wants a quarter more than that. */
-	set_low((node_number("physical_free_bytes") + bytes) / 5 * 4);
+	set_low((settled_free() + bytes) / 5 * 4);
 	if (state_is("open"))
 		set_low(node_number("physical_free_bytes") + (int64_t)PAGE);
 	CHECK(WAIT_FOR(SETTLES, state_is("low") || cg_key(&cg_here, "cram.stat", "writeback") > 0));
@@ -417,12 +431,8 @@ static void make_short(int64_t bytes)
 
 	swap_off();
 	do {
-		/* What was freed may not have come back yet */
 		set_low(0);
-		do {
-			free = node_number("physical_free_bytes");
-			nap_ms(1500);
-		} while (free != node_number("physical_free_bytes") && now() < end);
+		free = settled_free();
 		set_low(free + 64 * 1024);
 		CHECK(WAIT_FOR(SETTLES, state_is("low")));
 		set_low((free + bytes) * 4 / 5 + 1);
@@ -948,7 +958,7 @@ static void cold_first(void)
 		fill(p + i * PAGE, CHUNK, SEED + i);
 		demote(p + i * PAGE, CHUNK);
 	}
-	nap_ms(1000);
+	settled_free();
 	reading = true;
 	CHECK(!pthread_create(&thread, NULL, read_on, p));
 	/* One round of the cursor, so that it knows. */
