@@ -171,6 +171,9 @@ uint64_t budget_below(uint64_t parent, uint64_t own);
 uint64_t budget_above(struct cramcg *ctx, const char *path);
 int sample_path(struct cramcg *ctx, const char *path, unsigned int what, struct sample *s);
 
+/* A file below the root, such as "proc/swaps"; NULL: it is not there */
+char *read_root_file(struct cramcg *ctx, const char *file);
+
 /* --- the last look (look.c) ------------------------------------------------------ */
 
 struct look;

@@ -215,6 +215,25 @@ uint64_t budget_below(uint64_t parent, uint64_t own)
 	return own < parent ? own : parent;
 }
 
+char *read_root_file(struct cramcg *ctx, const char *file)
+{
+	_cleanup_free_ char *name = NULL;
+	_cleanup_fclose_ FILE *f = NULL;
+	char *text = NULL;
+	size_t size = 0;
+
+	if (asprintf(&name, "%s/%s", cramcg_root(ctx), file) < 0) {
+		name = NULL;
+		return NULL;
+	}
+	f = fopen(name, "re");
+	if (f && getdelim(&text, &size, '\0', f) < 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
 /* --- many at once --------------------------------------------------------------------- */
 
 struct crowd {

@@ -71,25 +71,6 @@ static bool exists(struct doctor *d, const char *file)
 	return !access(name, F_OK);
 }
 
-static char *read_whole(struct doctor *d, const char *file)
-{
-	_cleanup_free_ char *name = NULL;
-	_cleanup_fclose_ FILE *f = NULL;
-	char *text = NULL;
-	size_t size = 0;
-
-	if (asprintf(&name, "%s/%s", cramcg_root(d->ctx), file) < 0) {
-		name = NULL;
-		return NULL;
-	}
-	f = fopen(name, "re");
-	if (f && getdelim(&text, &size, '\0', f) < 0) {
-		free(text);
-		return NULL;
-	}
-	return text;
-}
-
 /* --- the questions ------------------------------------------------------------------ */
 
 static bool kernel_has_cram(struct doctor *d)
@@ -134,7 +115,7 @@ static void memory_on_v2(struct doctor *d)
 		find(d, WELL, NULL, "memory is on the cgroup v2 hierarchy");
 		return;
 	}
-	v1 = read_whole(d, "proc/cgroups");
+	v1 = read_root_file(d->ctx, "proc/cgroups");
 	find(d, ERROR, "boot with systemd.unified_cgroup_hierarchy=1 and without cgroup_disable=memory",
 	     "the memory controller is not on the cgroup v2 hierarchy%s: every demotion is refused (refuse_memcg)",
 	     v1 && has_word(v1, "memory") ? ", it is on v1 or disabled" : "");
@@ -142,7 +123,7 @@ static void memory_on_v2(struct doctor *d)
 
 static void switched_on(struct doctor *d)
 {
-	_cleanup_free_ char *enabled = read_whole(d, "sys/kernel/mm/cram/enabled");
+	_cleanup_free_ char *enabled = read_root_file(d->ctx, "sys/kernel/mm/cram/enabled");
 
 	if (enabled && *enabled == '0')
 		find(d, ERROR, "echo 1 > /sys/kernel/mm/cram/enabled",
@@ -202,8 +183,8 @@ static void nodes_are_well(struct doctor *d)
 
 static void emulated(struct doctor *d)
 {
-	_cleanup_free_ char *command = read_whole(d, "proc/cmdline");
-	_cleanup_free_ char *vendor = read_whole(d, "sys/class/dmi/id/sys_vendor");
+	_cleanup_free_ char *command = read_root_file(d->ctx, "proc/cmdline");
+	_cleanup_free_ char *vendor = read_root_file(d->ctx, "sys/class/dmi/id/sys_vendor");
 
 	if (command && strstr(command, "cram_sim="))
 		find(d, NOTE, NULL, "cram_sim: the node is a model over ordinary memory; it saves nothing");
@@ -259,7 +240,7 @@ static void cgroups_are_well(struct doctor *d)
 
 static void swap_is_there(struct doctor *d)
 {
-	_cleanup_free_ char *swaps = read_whole(d, "proc/swaps");
+	_cleanup_free_ char *swaps = read_root_file(d->ctx, "proc/swaps");
 
 	if (swaps && !strchr(swaps, '/'))
 		find(d, NOTE, "swapon a device; a little is enough",

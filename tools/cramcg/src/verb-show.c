@@ -25,7 +25,8 @@ struct shown {
 	struct sample s;
 	struct bound resident, budget, cells;
 	uint64_t effective;
-	int rule;
+	int rule;			/* that refused most; -1: none */
+	int now;			/* that would refuse one more page; -1: none is known */
 	uint64_t refused;
 	bool since_look, human;
 };
@@ -78,6 +79,41 @@ static void find_rule(struct shown *v)
 		}
 	}
 	look_free(look);
+}
+
+/* Is one of the nodes that the cgroup may use open? */
+static bool any_open(struct shown *v)
+{
+	uint8_t set[CRAMCG_NODES_MAX / 8];
+
+	if (cramcg_parse_nodes(v->s.nodes, set))
+		return true;
+	for (int n = 0; n < CRAMCG_NODES_MAX; n++) {
+		_cleanup_free_ char *state = NULL;
+
+		if (set[n / 8] & 1 << n % 8 && !cramcg_node_read(v->ctx, n, "state", &state) &&
+		    !strcmp(state, "open"))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * What stands against one more page now, in the kernel's order, as far as it can be
+ * seen.  Without swap reclaim looks at no page then, so no counter says it.
+ */
+static int rule_now(struct shown *v)
+{
+	_cleanup_free_ char *enabled = read_root_file(v->ctx, "sys/kernel/mm/cram/enabled");
+	const struct bound *b = &v->resident;
+
+	if (enabled && *enabled == '0')
+		return COUNTER_refuse_off;
+	if (!*v->s.nodes)
+		return COUNTER_refuse_right;
+	if (b->path && b->usage >= b->limit)
+		return COUNTER_refuse_max;
+	return any_open(v) ? -1 : COUNTER_refuse_state;
 }
 
 static void free_bounds(struct shown *v)
@@ -189,24 +225,34 @@ static void show_moves(struct shown *v)
 		row("", "", "most come back by a write: not cold. More memory.max, or a budget, helps");
 }
 
-static void show_refusals(struct shown *v)
+static void show_mend(struct shown *v, int rule)
 {
-	const struct refusal *r;
-	char buf[SIZE_TEXT];
-
-	if (v->rule < 0) {
-		row("refused", "0", "nothing was ever refused");
-		return;
-	}
-	r = refusal_words(v->rule);
-	snprintf(buf, sizeof(buf), "%ju", (uintmax_t)v->refused);
-	row_words("refused", buf, "pages by %s%s: %s", counter_names[v->rule],
-		  v->since_look ? " since the last look" : ", most of all rules", r->means);
-	if (v->rule == COUNTER_refuse_max && v->resident.path)
+	if (rule == COUNTER_refuse_max && v->resident.path)
 		row_words("", "", "to change that: cramcg set %s max=SIZE, with more than %ju",
 			  v->resident.path, (uintmax_t)v->resident.limit);
 	else
-		row_words("", "", "to change that: %s", r->mend);
+		row_words("", "", "to change that: %s", refusal_words(rule)->mend);
+}
+
+static void show_refusals(struct shown *v)
+{
+	char buf[SIZE_TEXT] = "0";
+
+	if (v->rule < 0) {
+		row("refused", buf, "no page was ever offered and refused");
+	} else {
+		snprintf(buf, sizeof(buf), "%ju", (uintmax_t)v->refused);
+		row_words("refused", buf, "pages by %s%s: %s", counter_names[v->rule],
+			  v->since_look ? " since the last look" : ", most of all rules",
+			  refusal_words(v->rule)->means);
+		if (v->rule != v->now)
+			show_mend(v, v->rule);
+	}
+	if (v->now < 0)
+		return;
+	row_words("now", "none", "more is demoted, by %s: %s", counter_names[v->now],
+		  refusal_words(v->now)->means);
+	show_mend(v, v->now);
 }
 
 static void show_text(struct shown *v)
@@ -266,6 +312,11 @@ static void show_json(struct shown *v)
 		fputs("null", stdout);
 	else
 		json_string(stdout, counter_names[v->rule]);
+	fputs(",\n  \"refuses_now\": ", stdout);
+	if (v->now < 0)
+		fputs("null", stdout);
+	else
+		json_string(stdout, counter_names[v->now]);
 	for (int i = 0; i < NR_COUNTERS; i++)
 		printf(",\n  \"%s_pages\": %ju", counter_names[i], (uintmax_t)s->counters[i]);
 	puts("\n}");
@@ -300,6 +351,7 @@ static int show(struct shown *v, const char *name, bool json)
 	if (v->effective == UNKNOWN)
 		v->effective = 0;
 	find_rule(v);
+	v->now = rule_now(v);
 	if (json)
 		show_json(v);
 	else
