@@ -3,8 +3,9 @@
  * cramcg run: a command with limits that are in force before its first instruction.
  *
  * With systemd: a transient scope takes this process, the limits are set, and then the
- * process becomes the command, so status and signals need no passing.  Without systemd:
- * a cgroup below our own parent, a child in it, and signals passed on.
+ * process becomes the command, so status and signals need no passing.  With --service
+ * systemd starts the command (service.c).  Without systemd: a cgroup that we make, a
+ * child in it, and signals passed on.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -13,15 +14,16 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <systemd/sd-bus.h>
 #include <time.h>
 
-#include "cramcg.h"
+#include "run.h"
 
-enum { O_SLICE = 256, O_UNIT, O_CGROUP };
+enum { O_SLICE = 256, O_UNIT, O_CGROUP, O_SERVICE, O_NO_WAIT };
 static const struct option_row options[] = {
-	{ "slice", O_SLICE, "SLICE", "put the scope there" },
-	{ "unit", O_UNIT, "NAME", "call the scope so" },
+	{ "service", O_SERVICE, NULL, "by systemd, in a clean environment; not a scope" },
+	{ "no-wait", O_NO_WAIT, NULL, "of a service: end when it runs, and print its name" },
+	{ "slice", O_SLICE, "SLICE", "put the unit there" },
+	{ "unit", O_UNIT, "NAME", "call the unit so" },
 	{ "cgroup", O_CGROUP, "PATH", "no systemd: make this cgroup, remove it afterwards" },
 	{ 0 }
 };
@@ -41,34 +43,61 @@ static int become(char **command)
 	return report(errno == ENOENT ? 127 : 126, "%s: %s", command[0], strerror(errno));
 }
 
-/* --- a scope of systemd ------------------------------------------------------------- */
+/* --- units of systemd -------------------------------------------------------------- */
 
-static int start_scope(sd_bus *bus, const char *name, const char *slice, sd_bus_error *error)
+int open_manager(sd_bus **bus)
 {
-	sd_bus_message *m = NULL;
+	return geteuid() ? sd_bus_open_user(bus) : sd_bus_open_system(bus);
+}
+
+char *unit_name(const char *name, const char *suffix)
+{
+	char *unit;
+
+	if ((name ? asprintf(&unit, "%s%s", name, is_unit_name(name) ? "" : suffix) :
+	     asprintf(&unit, "cramcg-run-%d%s", getpid(), suffix)) < 0)
+		return NULL;
+	return unit;
+}
+
+int new_unit_message(sd_bus *bus, const char *name, const struct run *run, sd_bus_message **m)
+{
 	int r;
 
-	r = sd_bus_message_new_method_call(bus, &m, "org.freedesktop.systemd1",
+	r = sd_bus_message_new_method_call(bus, m, "org.freedesktop.systemd1",
 					   "/org/freedesktop/systemd1",
 					   "org.freedesktop.systemd1.Manager", "StartTransientUnit");
 	if (r >= 0)
-		r = sd_bus_message_append(m, "ss", name, "fail");
+		r = sd_bus_message_append(*m, "ss", name, "fail");
 	if (r >= 0)
-		r = sd_bus_message_open_container(m, 'a', "(sv)");
+		r = sd_bus_message_open_container(*m, 'a', "(sv)");
 	if (r >= 0)
-		r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)",
-					  "Description", "s", "cramcg run",
-					  "PIDs", "au", 1, (uint32_t)getpid(),
-					  "CollectMode", "s", "inactive-or-failed",
-					  "Delegate", "b", 0);
-	if (r >= 0 && slice)
-		r = sd_bus_message_append(m, "(sv)", "Slice", "s", slice);
-	if (r >= 0)
-		r = sd_bus_message_close_container(m);
+		r = sd_bus_message_append(*m, "(sv)(sv)", "Description", "s", "cramcg run",
+					  "CollectMode", "s", "inactive-or-failed");
+	if (r >= 0 && run->slice)
+		r = sd_bus_message_append(*m, "(sv)", "Slice", "s", run->slice);
+	return r;
+}
+
+int send_unit_message(sd_bus *bus, sd_bus_message *m, sd_bus_error *error)
+{
+	int r = sd_bus_message_close_container(m);
+
 	if (r >= 0)
 		r = sd_bus_message_append(m, "a(sa(sv))", 0);
+	return r < 0 ? r : sd_bus_call(bus, m, 0, error, NULL);
+}
+
+static int start_scope(sd_bus *bus, const char *name, const struct run *run, sd_bus_error *error)
+{
+	sd_bus_message *m = NULL;
+	int r = new_unit_message(bus, name, run, &m);
+
 	if (r >= 0)
-		r = sd_bus_call(bus, m, 0, error, NULL);
+		r = sd_bus_message_append(m, "(sv)(sv)", "PIDs", "au", 1, (uint32_t)getpid(),
+					  "Delegate", "b", 0);
+	if (r >= 0)
+		r = send_unit_message(bus, m, error);
 	sd_bus_message_unref(m);
 	return r;
 }
@@ -92,22 +121,18 @@ static int wait_for_scope(struct cramcg *ctx, const char *name, char **path)
 	return report(STATUS_FAILED, "%s: systemd did not start the scope within 30 seconds", name);
 }
 
-static int in_scope(struct cramcg *ctx, const char *unit, const char *slice,
-		    const struct cramcg_setting *s, int n, char **command)
+static int in_scope(struct cramcg *ctx, const struct run *run)
 {
+	_cleanup_free_ char *path = NULL, *name = unit_name(run->unit, ".scope");
 	sd_bus_error error = SD_BUS_ERROR_NULL;
-	_cleanup_free_ char *path = NULL, *name = NULL;
 	sd_bus *bus = NULL;
 	int r, status;
 
-	if ((unit ? asprintf(&name, "%s%s", unit, is_unit_name(unit) ? "" : ".scope") :
-	     asprintf(&name, "cramcg-run-%d.scope", getpid())) < 0) {
-		name = NULL;
+	if (!name)
 		return report(STATUS_FAILED, "out of memory");
-	}
-	r = geteuid() ? sd_bus_open_user(&bus) : sd_bus_open_system(&bus);
+	r = open_manager(&bus);
 	if (r >= 0)
-		r = start_scope(bus, name, slice, &error);
+		r = start_scope(bus, name, run, &error);
 	status = r < 0 ? report(STATUS_FAILED, "%s: systemd does not start it: %s", name,
 				error.message ? error.message : strerror(-r)) : 0;
 	sd_bus_error_free(&error);
@@ -115,8 +140,8 @@ static int in_scope(struct cramcg *ctx, const char *unit, const char *slice,
 	if (!status)
 		status = wait_for_scope(ctx, name, &path);
 	if (!status)
-		status = set_limits(ctx, path, s, n);
-	return status ? status : become(command);
+		status = set_limits(ctx, path, run->settings, run->n);
+	return status ? status : become(run->command);
 }
 
 /* --- a cgroup of our own -------------------------------------------------------------- */
@@ -167,8 +192,7 @@ static int spawn(const char *dir, char **command)
 	return wait_child();
 }
 
-static int in_cgroup(struct cramcg *ctx, const char *path, const struct cramcg_setting *s, int n,
-		     char **command)
+static int in_cgroup(struct cramcg *ctx, const char *path, const struct run *run)
 {
 	_cleanup_free_ char *dir = NULL, *checked = NULL;
 	int status;
@@ -183,55 +207,79 @@ static int in_cgroup(struct cramcg *ctx, const char *path, const struct cramcg_s
 	if (status)
 		status = report_error(ctx, status);
 	else
-		status = set_limits(ctx, checked, s, n);
+		status = set_limits(ctx, checked, run->settings, run->n);
 	if (!status)
-		status = spawn(dir, command);
+		status = spawn(dir, run->command);
 	/* Not empty if the command left something running, or in a recorded tree */
 	rmdir(dir);
 	return status;
 }
 
-static int run(struct cramcg *ctx, int argc, char **argv)
+/* Malformed values are found before anything is started */
+static int check(struct cramcg *ctx, const struct run *run)
 {
-	const char *slice = NULL, *unit = NULL, *cgroup = NULL;
-	_cleanup_free_ struct cramcg_setting *s = calloc(argc, sizeof(*s));
-	int c, n = 0;
+	for (int i = 0; i < run->n; i++) {
+		_cleanup_free_ char *text = NULL;
+		int err = cramcg_canonical(ctx, &run->settings[i], &text);
 
-	while ((c = next_option(&verb_run, argc, argv)) != -1) {
-		switch (c) {
-		case O_SLICE: slice = optarg; break;
-		case O_UNIT: unit = optarg; break;
-		case O_CGROUP: cgroup = optarg; break;
-		}
+		if (err)
+			return report_error(ctx, err);
 	}
-	argv += optind;
+	return 0;
+}
+
+/* KEY=VALUE... -- COMMAND...; cuts argv at the "--" */
+static int split_command(char **argv, bool dashes, struct run *run)
+{
+	int n = 0;
+
 	/* getopt has eaten the "--" when no limit came before it */
-	if (optind && !strcmp(argv[-1], "--"))
-		n = 0;
-	else
+	if (!dashes)
 		while (argv[n] && strcmp(argv[n], "--"))
 			n++;
 	if (argv[n] && !strcmp(argv[n], "--") && argv[n + 1])
 		argv[n++] = NULL;
 	else if (!argv[n] || n)
 		return report(STATUS_USAGE, "a command comes after --; see cramcg run --help");
-	c = n ? n - 1 : 0;
-	if (!s || !split_settings(c, argv, s))
-		return STATUS_USAGE;
-	for (int i = 0; i < c; i++) {
-		_cleanup_free_ char *text = NULL;
-		int err = cramcg_canonical(ctx, &s[i], &text);
+	run->command = argv + n;
+	run->n = n ? n - 1 : 0;
+	return split_settings(run->n, argv, run->settings) ? 0 : STATUS_USAGE;
+}
 
-		if (err)
-			return report_error(ctx, err);
+static int run(struct cramcg *ctx, int argc, char **argv)
+{
+	_cleanup_free_ struct cramcg_setting *settings = calloc(argc, sizeof(*settings));
+	struct run run = { .settings = settings };
+	const char *cgroup = NULL;
+	int c, status;
+
+	while ((c = next_option(&verb_run, argc, argv)) != -1) {
+		switch (c) {
+		case O_SLICE: run.slice = optarg; break;
+		case O_UNIT: run.unit = optarg; break;
+		case O_CGROUP: cgroup = optarg; break;
+		case O_SERVICE: run.service = true; break;
+		case O_NO_WAIT: run.no_wait = true; break;
+		}
 	}
+	if (cgroup && (run.slice || run.unit || run.service))
+		return report(STATUS_USAGE, "--cgroup is without systemd: --service, --slice and --unit exclude it");
+	if (run.no_wait && !run.service)
+		return report(STATUS_USAGE, "--no-wait is for --service");
+	if (!settings)
+		return report(STATUS_FAILED, "out of memory");
+	status = split_command(argv + optind, optind && !strcmp(argv[optind - 1], "--"), &run);
+	if (!status)
+		status = check(ctx, &run);
+	if (status)
+		return status;
 	if (cramcg_available(ctx))
 		return report(STATUS_MISSING, "%s", cramcg_error(ctx));
 	if (cgroup)
-		return in_cgroup(ctx, cgroup, s, c, argv + n);
+		return in_cgroup(ctx, cgroup, &run);
 	if (access("/run/systemd/system", F_OK))
 		return report(STATUS_MISSING, "systemd does not run here: say --cgroup PATH");
-	return in_scope(ctx, unit, slice, s, c, argv + n);
+	return run.service ? in_service(&run) : in_scope(ctx, &run);
 }
 
 const struct verb verb_run = {
