@@ -78,8 +78,12 @@ install: cramcg ## install cramcg, its library, manual pages and completion (DES
 	@$(MAKE) -s -C tools/cramcg B=$(CURDIR)/build/cramcg install
 
 .PHONY: deb
-deb: $(DEPS) ## make Debian packages of cramcg and its library (build/deb)
+deb: $(DEPS) ## make Debian packages of cramcg, its library and its units (build/deb)
 	@scripts/cramcg-deb
+
+.PHONY: screens
+screens: cramcg ## record what cramcg shows, for its documentation
+	@tools/cramcg/screens/record
 
 ##@ Running
 
