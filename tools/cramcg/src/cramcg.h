@@ -197,6 +197,9 @@ const struct refusal *refusal_words(enum counter counter);
 int find_cgroup(struct cramcg *ctx, const char *name, char **path, char **unit);
 bool is_unit_name(const char *name);
 
+/* systemd answers nobody while it reloads, and that takes its time on a busy host */
+#define BUS_TIMEOUT_USEC	(180 * 1000000ULL)
+
 /* Node numbers on the command line: an exit status, after a message */
 int find_node(struct cramcg *ctx, const char *text, int *node);
 /* A file of a node; UNKNOWN when it is not there */

@@ -107,6 +107,8 @@ static int reload(void)
 	int r = sd_bus_open_system(&bus), status = 0;
 
 	if (r >= 0)
+		r = sd_bus_set_method_call_timeout(bus, BUS_TIMEOUT_USEC);
+	if (r >= 0)
 		r = sd_bus_call_method(bus, "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
 				       "org.freedesktop.systemd1.Manager", "Reload", &error, NULL, "");
 	if (r < 0)

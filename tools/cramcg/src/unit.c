@@ -46,6 +46,7 @@ static char *ask_systemd(const char *unit)
 	char *cgroup = NULL;
 
 	if (sd_bus_default_system(&bus) >= 0 &&
+	    sd_bus_set_method_call_timeout(bus, BUS_TIMEOUT_USEC) >= 0 &&
 	    sd_bus_path_encode("/org/freedesktop/systemd1/unit", unit, &object) >= 0)
 		sd_bus_get_property_string(bus, "org.freedesktop.systemd1", object,
 					   interface_of(unit), "ControlGroup", NULL, &cgroup);

@@ -47,7 +47,9 @@ static int become(char **command)
 
 int open_manager(sd_bus **bus)
 {
-	return geteuid() ? sd_bus_open_user(bus) : sd_bus_open_system(bus);
+	int r = geteuid() ? sd_bus_open_user(bus) : sd_bus_open_system(bus);
+
+	return r < 0 ? r : sd_bus_set_method_call_timeout(*bus, BUS_TIMEOUT_USEC);
 }
 
 char *unit_name(const char *name, const char *suffix)
