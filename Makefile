@@ -104,6 +104,13 @@ check: $(DEPS) ## all tests of the short tier (FAST=1: some minutes; SUITES="a b
 check-long: $(DEPS) ## the suites that take hours
 	+@TIER=long tests/run-checks $(SUITES)
 
+BENCHES := $(or $(BENCH),$(filter-out %.sh %.config,$(notdir $(wildcard tests/bench/*))))
+.PHONY: bench
+# "budget" builds a kernel of its own.
+bench: $(DEPS) tests $(if $(filter-out budget,$(BENCHES)),kernel modules qemu) ## what it costs: all of tests/bench, or BENCH="budget hot"
+	@status=0; for b in $(BENCHES); do \
+		echo "== tests/bench/$$b"; tests/bench/$$b || status=1; done; exit $$status
+
 .PHONY: mutation
 mutation: $(DEPS) kernel tests ## switch off one hook at a time: do the ordinary tests notice? (HOOKS="a b" picks)
 	@tests/mutation $(HOOKS)
