@@ -1018,6 +1018,7 @@ static const struct scenario slow[] = {
 int main(void)
 {
 	const struct scenario *table = getenv("SLOW_DISK") ? slow : scenarios;
+	unsigned int limit = table == slow || getenv("MANY") ? 1000 : 240;
 	size_t i, n = table == slow ? ARRAY_SIZE(slow) : ARRAY_SIZE(scenarios);
 
 	setup();
@@ -1026,7 +1027,7 @@ int main(void)
 	set_low(0);
 	swap_off();
 	for (i = 0; i < n; i++) {
-		run_scenario(&table[i], "", (table == slow ? 1000 : 240) * scale());
+		run_scenario(&table[i], "", limit * scale());
 		set_low(0);
 		swap_off();
 		WAIT_FOR(SETTLES, state_is("open"));
