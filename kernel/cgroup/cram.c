@@ -1151,22 +1151,29 @@ static void cram_obey(struct cram_cgroup *cg, int nid, const unsigned long *limi
 		      unsigned long max)
 {
 	unsigned long least = ULONG_MAX, end = jiffies;
+	bool waiting = false;
 
 	while (READ_ONCE(*limit) == max) {
 		unsigned long leaving = cram_evict_leaving(cg, nid);
 		unsigned long usage = cram_cgroup_resident(cg, nid);
+		bool pause;
 
 		/* cgroup_rmdir() waits for us with cgroup_mutex held */
 		if (usage <= max || signal_pending(current) || cram_cgroup_is_dying(cg))
 			break;
 		if (usage < least) {
 			least = usage;
-			end = jiffies + CRAM_OBEY_TIME;
-		} else if (time_after(jiffies, end)) {
+			waiting = false;
+		} else if (waiting && time_after(jiffies, end)) {
 			break;
 		}
-		if (usage - max <= leaving ||
-		    !cram_evict(cg, nid, usage - max - leaving, CRAM_EVICT_ANY, false))
+		pause = usage - max <= leaving ||
+			!cram_evict(cg, nid, usage - max - leaving, CRAM_EVICT_ANY, false);
+		/* Only now: one look at a large node may take longer than that */
+		if (!waiting)
+			end = jiffies + CRAM_OBEY_TIME;
+		waiting = true;
+		if (pause)
 			schedule_timeout_interruptible(CRAM_EVICT_PAUSE);
 	}
 }
@@ -1303,8 +1310,8 @@ static ssize_t cram_reclaim_write(struct kernfs_open_file *of, char *buf,
 				  size_t nbytes, loff_t off)
 {
 	struct cram_cgroup *cg = css_cram(of_css(of));
-	bool nowait = of->file->f_flags & O_NONBLOCK;
-	unsigned long end = jiffies + CRAM_RECLAIM_TIME;
+	bool nowait = of->file->f_flags & O_NONBLOCK, waiting = false;
+	unsigned long end = jiffies;
 	enum cram_evict_to to;
 	unsigned long nr;
 	int err;
@@ -1327,12 +1334,16 @@ static ssize_t cram_reclaim_write(struct kernfs_open_file *of, char *buf,
 		if (nr && nowait)
 			return -EAGAIN;
 		if (done) {
-			end = jiffies + CRAM_RECLAIM_TIME;
+			waiting = false;
 			continue;
 		}
-		if (time_after(jiffies, end) || cram_cgroup_resident(cg, NUMA_NO_NODE) <=
-						cram_evict_leaving(cg, NUMA_NO_NODE))
+		if ((waiting && time_after(jiffies, end)) ||
+		    cram_cgroup_resident(cg, NUMA_NO_NODE) <=
+		    cram_evict_leaving(cg, NUMA_NO_NODE))
 			return -EAGAIN;
+		if (!waiting)
+			end = jiffies + CRAM_RECLAIM_TIME;
+		waiting = true;
 		schedule_timeout_interruptible(CRAM_EVICT_PAUSE);
 	}
 	return nbytes;
