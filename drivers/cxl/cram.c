@@ -355,6 +355,28 @@ static int cxl_cram_read_dev(struct cxl_cram_dev *d, struct cram_reading *r)
 	return 0;
 }
 
+/*
+ * Do addresses lead nowhere any more? PCI switches off the registers of a function
+ * that it resets, with the lock of the device held. They read as anything then, and a
+ * function-level reset leaves the decoders as they are. So believe them only with that
+ * lock; whoever has it now is done before one of the next readings.
+ */
+static bool cxl_cram_not_decoded(struct cxl_cram *cx)
+{
+	bool decoded = true;
+
+	for (int i = 0; i < cx->region->ways && decoded; i++) {
+		const struct cxl_cram_endpoint *ep = &cx->region->endpoints[i];
+		struct device *dev = cx->devs[i].mds->cxlds.dev;
+
+		if (cxl_cram_endpoint_decoded(ep) || !device_trylock(dev))
+			continue;
+		decoded = cxl_cram_endpoint_decoded(ep);
+		device_unlock(dev);
+	}
+	return !decoded;
+}
+
 /* The engine hears once that what it stored is gone, and nothing after that */
 static int cxl_cram_read_unreachable(struct cxl_cram *cx, struct cram_reading *r)
 {
@@ -382,7 +404,7 @@ static int cxl_cram_read_capacity(struct cram_node *cn, struct cram_reading *r)
 	struct cxl_cram_dev *d;
 	int rc;
 
-	if (cx->unreachable || !cxl_cram_region_decoded(cx->region))
+	if (cx->unreachable || cxl_cram_not_decoded(cx))
 		return cxl_cram_read_unreachable(cx, r);
 
 	cxl_cram_ask_all(cx);

@@ -210,6 +210,7 @@ void cxl_cram_region_set_close(struct cxl_cram_region *cxlr_cram,
 			       int (*close)(struct cxl_cram_region *));
 bool cxl_cram_region_stuck(struct cxl_cram_region *cxlr_cram);
 void cxl_cram_region_set_stuck(struct cxl_cram_region *cxlr_cram, int nid);
+bool cxl_cram_endpoint_decoded(const struct cxl_cram_endpoint *ep);
 bool cxl_cram_region_decoded(const struct cxl_cram_region *cxlr_cram);
 bool cxl_cram_region_to_dpa(const struct cxl_cram_region *cxlr_cram, int pos,
 			    const struct range *hpa, struct range *dpa);

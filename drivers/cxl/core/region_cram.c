@@ -103,6 +103,21 @@ bool cxl_cram_region_to_hpa(const struct cxl_cram_region *cxlr_cram, int pos,
 EXPORT_SYMBOL_NS_GPL(cxl_cram_region_to_hpa, "CXL");
 
 /**
+ * cxl_cram_endpoint_decoded() - Do addresses still lead to this device?
+ * @ep: of a region that the caller is bound to
+ *
+ * Context: any; takes no lock. While the device is being reset, its register
+ * can read as anything.
+ * Return: false if its decoder is not committed.
+ */
+bool cxl_cram_endpoint_decoded(const struct cxl_cram_endpoint *ep)
+{
+	return !ep->ctrl ||
+	       FIELD_GET(CXL_HDM_DECODER0_CTRL_COMMITTED, readl(ep->ctrl));
+}
+EXPORT_SYMBOL_NS_GPL(cxl_cram_endpoint_decoded, "CXL");
+
+/**
  * cxl_cram_region_decoded() - Do the addresses still lead to the devices?
  * @cxlr_cram: that the caller is bound to
  *
@@ -115,12 +130,9 @@ EXPORT_SYMBOL_NS_GPL(cxl_cram_region_to_hpa, "CXL");
  */
 bool cxl_cram_region_decoded(const struct cxl_cram_region *cxlr_cram)
 {
-	for (int i = 0; i < cxlr_cram->ways; i++) {
-		void __iomem *ctrl = cxlr_cram->endpoints[i].ctrl;
-
-		if (ctrl && !FIELD_GET(CXL_HDM_DECODER0_CTRL_COMMITTED, readl(ctrl)))
+	for (int i = 0; i < cxlr_cram->ways; i++)
+		if (!cxl_cram_endpoint_decoded(&cxlr_cram->endpoints[i]))
 			return false;
-	}
 	return true;
 }
 EXPORT_SYMBOL_NS_GPL(cxl_cram_region_decoded, "CXL");
