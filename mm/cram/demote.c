@@ -210,6 +210,35 @@ static bool cram_room_may_come(struct cram_cgroup *cg)
 	return false;
 }
 
+/* Is what @cg lacks taken by pages that are writable, and may be revoked? RCU. */
+static bool cram_room_is_writable(struct cram_cgroup *cg)
+{
+	struct cram_node *cn;
+	int nid;
+
+	for_each_node_mask(nid, cram_nodes) {
+		cn = cram_node_get(nid);
+		if (cn && atomic_long_read(&cn->writable) > 0 &&
+		    cram_node_refusal(cn, cg, 1) == CRAM_STAT_REFUSE_ROOM)
+			return true;
+	}
+	return false;
+}
+
+static bool cram_wait_is_over(struct mem_cgroup *memcg, int seen)
+{
+	struct cram_cgroup *cg;
+	enum cram_stat why;
+
+	/* The first of a node to end may have begun before; the second has not */
+	if (atomic_read(&cram_nr_readings) - seen < 2 * nodes_weight(cram_nodes))
+		return false;
+	guard(rcu)();
+	cg = cram_cgroup_of(memcg);
+	/* Each of these readings may have pages revoked, which are room for the next */
+	return cram_target(cg, NUMA_NO_NODE, 1, &why) || !cram_room_is_writable(cg);
+}
+
 bool __cram_wait_for_room(struct mem_cgroup *memcg)
 {
 	struct cram_cgroup *cg;
@@ -228,10 +257,8 @@ bool __cram_wait_for_room(struct mem_cgroup *memcg)
 	if (!wait)
 		return false;
 
-	/* The first of a node to end may have begun before; the second has not */
-	if (wait_event_killable_timeout(cram_reading_wait,
-					atomic_read(&cram_nr_readings) - seen >=
-					2 * nodes_weight(cram_nodes), CRAM_OOM_WAIT) < 0)
+	if (wait_event_killable_timeout(cram_reading_wait, cram_wait_is_over(memcg, seen),
+					CRAM_OOM_WAIT) < 0)
 		return false;
 	rcu_read_lock();
 	wait = !cram_target(cram_cgroup_of(memcg), NUMA_NO_NODE, 1, &why);
