@@ -860,15 +860,7 @@ static void covered_by_room(void)
 	CHECK(!munmap(p, pages * PAGE));
 }
 
-static uint64_t next_random(void)
-{
-	static uint64_t x = 88172645463325252ULL;
-
-	x ^= x << 13;
-	x ^= x >> 7;
-	x ^= x << 17;
-	return x;
-}
+static uint64_t random_state = RANDOM_STATE;
 
 /* So many accesses to pages at random, one in five a store; seconds it took */
 static double use(char *p, size_t pages, size_t accesses)
@@ -876,7 +868,7 @@ static double use(char *p, size_t pages, size_t accesses)
 	double start = now();
 
 	for (size_t i = 0; i < accesses; i++) {
-		char *page = p + next_random() % pages * PAGE;
+		char *page = p + next_random(&random_state) % pages * PAGE;
 
 		if (i % 5)
 			(void)*(volatile char *)page;

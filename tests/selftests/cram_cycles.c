@@ -22,7 +22,7 @@ static size_t pages, cycles, share;
 
 static char *range;
 static uint8_t *generation;		/* of each page's content */
-static uint64_t random_state = 88172645463325252ULL;
+static uint64_t random_state = RANDOM_STATE;
 
 static struct {
 	double demoting, reading, writing;
@@ -31,10 +31,7 @@ static struct {
 
 static size_t random_below(size_t n)
 {
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state % n;
+	return next_random(&random_state) % n;
 }
 
 static void check_page(size_t i)

@@ -39,15 +39,7 @@ struct result {
 
 static struct cg mix_cg;
 
-static uint64_t next_random(void)
-{
-	static uint64_t x = 88172645463325252ULL;
-
-	x ^= x << 13;
-	x ^= x >> 7;
-	x ^= x << 17;
-	return x;
-}
+static uint64_t random_state = RANDOM_STATE;
 
 /* Operations per second; @writes of 100 are stores, which change nothing. */
 static double use(char *p, unsigned int writes, double seconds)
@@ -58,7 +50,7 @@ static double use(char *p, unsigned int writes, double seconds)
 
 	do {
 		for (int i = 0; i < 64; i++, ops++) {
-			r = next_random();
+			r = next_random(&random_state);
 			at = p + (r >> 20) % (SET / PAGE) * PAGE + (r & 511) * 8;
 			if ((r >> 9) % 100 < writes)
 				rewrite(at);

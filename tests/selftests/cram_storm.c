@@ -56,10 +56,7 @@ static struct dice dice_of(uint64_t who)
 
 static size_t below(struct dice *d, size_t n)
 {
-	d->state ^= d->state << 13;
-	d->state ^= d->state >> 7;
-	d->state ^= d->state << 17;
-	return (d->state >> 11) % n;
+	return (next_random(&d->state) >> 11) % n;
 }
 
 /* --- what all processes share ----------------------------------------------- */

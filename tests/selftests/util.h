@@ -168,6 +168,9 @@ char *map_huge_area(size_t pages);
 void unmap_pages(void *p, size_t pages);
 void fill(void *p, size_t pages, uint64_t seed);
 void fill_page(void *p, uint64_t seed, size_t index);
+/* The next number of a sequence that is the same each time; @state is not 0. */
+#define RANDOM_STATE	88172645463325252ULL
+uint64_t next_random(uint64_t *state);
 /* A store that changes nothing. */
 void rewrite(void *p);
 /* Index of the first page that is not as fill() left it, or -1. */

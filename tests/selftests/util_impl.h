@@ -470,6 +470,15 @@ void fill(void *p, size_t pages, uint64_t seed)
 		fill_page((char *)p + i * PAGE, seed, i);
 }
 
+/* Marsaglia's xorshift, 64 bits */
+uint64_t next_random(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
 void rewrite(void *p)
 {
 	volatile char *c = p;
