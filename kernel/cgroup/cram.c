@@ -1142,6 +1142,20 @@ static int cram_parse_bytes(char *buf, unsigned long *nr_pages)
 }
 
 /*
+ * Is the patience over, of so many jiffies, that begins when this is first asked with
+ * *@end 0? That is after all pages were looked at once: on a large node, one look may
+ * take longer than the patience.
+ */
+static bool cram_patience_is_over(unsigned long *end, unsigned long patience)
+{
+	if (!*end) {
+		*end = jiffies + patience ?: 1;
+		return false;
+	}
+	return time_after(jiffies, *end);
+}
+
+/*
  * Evict what is above a limit that was just set, the limit of @nid or, for
  * %NUMA_NO_NODE, of all nodes, and no more: what is being written counts as gone while
  * it is waited for. Gives up, with the limit in force, when nothing leaves any more, at
@@ -1150,30 +1164,23 @@ static int cram_parse_bytes(char *buf, unsigned long *nr_pages)
 static void cram_obey(struct cram_cgroup *cg, int nid, const unsigned long *limit,
 		      unsigned long max)
 {
-	unsigned long least = ULONG_MAX, end = jiffies;
-	bool waiting = false;
+	unsigned long least = ULONG_MAX, end = 0;
 
 	while (READ_ONCE(*limit) == max) {
 		unsigned long leaving = cram_evict_leaving(cg, nid);
 		unsigned long usage = cram_cgroup_resident(cg, nid);
-		bool pause;
 
 		/* cgroup_rmdir() waits for us with cgroup_mutex held */
 		if (usage <= max || signal_pending(current) || cram_cgroup_is_dying(cg))
 			break;
 		if (usage < least) {
 			least = usage;
-			waiting = false;
-		} else if (waiting && time_after(jiffies, end)) {
+			end = 0;
+		} else if (cram_patience_is_over(&end, CRAM_OBEY_TIME)) {
 			break;
 		}
-		pause = usage - max <= leaving ||
-			!cram_evict(cg, nid, usage - max - leaving, CRAM_EVICT_ANY, false);
-		/* Only now: one look at a large node may take longer than that */
-		if (!waiting)
-			end = jiffies + CRAM_OBEY_TIME;
-		waiting = true;
-		if (pause)
+		if (usage - max <= leaving ||
+		    !cram_evict(cg, nid, usage - max - leaving, CRAM_EVICT_ANY, false))
 			schedule_timeout_interruptible(CRAM_EVICT_PAUSE);
 	}
 }
@@ -1310,8 +1317,8 @@ static ssize_t cram_reclaim_write(struct kernfs_open_file *of, char *buf,
 				  size_t nbytes, loff_t off)
 {
 	struct cram_cgroup *cg = css_cram(of_css(of));
-	bool nowait = of->file->f_flags & O_NONBLOCK, waiting = false;
-	unsigned long end = jiffies;
+	bool nowait = of->file->f_flags & O_NONBLOCK;
+	unsigned long end = 0;
 	enum cram_evict_to to;
 	unsigned long nr;
 	int err;
@@ -1334,16 +1341,13 @@ static ssize_t cram_reclaim_write(struct kernfs_open_file *of, char *buf,
 		if (nr && nowait)
 			return -EAGAIN;
 		if (done) {
-			waiting = false;
+			end = 0;
 			continue;
 		}
-		if ((waiting && time_after(jiffies, end)) ||
-		    cram_cgroup_resident(cg, NUMA_NO_NODE) <=
-		    cram_evict_leaving(cg, NUMA_NO_NODE))
+		if (cram_cgroup_resident(cg, NUMA_NO_NODE) <=
+		    cram_evict_leaving(cg, NUMA_NO_NODE) ||
+		    cram_patience_is_over(&end, CRAM_RECLAIM_TIME))
 			return -EAGAIN;
-		if (!waiting)
-			end = jiffies + CRAM_RECLAIM_TIME;
-		waiting = true;
 		schedule_timeout_interruptible(CRAM_EVICT_PAUSE);
 	}
 	return nbytes;
@@ -1384,7 +1388,7 @@ static ssize_t cram_writable_budget_write(struct kernfs_open_file *of, char *buf
 					  size_t nbytes, loff_t off)
 {
 	struct cram_cgroup *cg = css_cram(of_css(of));
-	unsigned long max = PAGE_COUNTER_MAX, end;
+	unsigned long max = PAGE_COUNTER_MAX, end = 0;
 	long delay = HZ / 100;
 	bool inherit, over;
 	int err;
@@ -1408,13 +1412,13 @@ static ssize_t cram_writable_budget_write(struct kernfs_open_file *of, char *buf
 	 * there are only those that somebody holds.
 	 */
 	over = cram_revoke_cgroup(cg);
-	end = jiffies + CRAM_REVOKE_TIME;
 	/* It may be just a CPU that has not sorted it into an LRU list yet */
 	if (over)
 		lru_add_drain_all();
 	/* cgroup_rmdir() waits for us with cgroup_mutex held */
 	while (over && !css_is_dying(&cg->css)) {
-		err = signal_pending(current) ? -EINTR : time_after(jiffies, end) ? -EBUSY : 0;
+		err = signal_pending(current) ? -EINTR :
+		      cram_patience_is_over(&end, CRAM_REVOKE_TIME) ? -EBUSY : 0;
 		if (err)
 			break;
 		delay = min(2 * delay, HZ / 2);
