@@ -52,8 +52,10 @@ nothing_left() {
 	[ $((free - now)) -lt $(((CYCLES - 4) * 128)) ]
 }
 
+removed() { write 1 "/sys/bus/pci/devices/$PCI/remove" && [ ! -e "$CXL/$MEMDEV" ]; }
+
 echo "TAP version 13"
-echo "1..6"
+echo "1..10"
 cgroups job
 check "a node comes up" node_up
 [ -n "${NODE:-}" ] || { echo "Bail out! no node"; exit 1; }
@@ -64,4 +66,10 @@ sed 's/^/# /' /tmp/out
 check "the device is removed and found again $CYCLES times" cycles replug
 check "and leaves nothing behind" nothing_left
 sed 's/^/# /' /tmp/out
+
+user_start user job 4
+check "with held pages" hold_pages user job 3
+check "the device is removed" removed
+check "what was held is lost" held_lost user
+check "the books are zero" within 30 books_zero job
 exit $failed
