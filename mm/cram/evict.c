@@ -612,13 +612,14 @@ static void cram_reap_work_fn(struct work_struct *work)
  * @cn: the node
  *
  * By a worker: freeing takes as long as there are such pages, and may wait for a disk,
- * while the lease does not wait.
+ * while the lease does not wait. What the index names may have left the swap cache since,
+ * and is not leaving any more: relief would count on it for ever.
  *
  * Context: process.
  */
 void cram_reap(struct cram_node *cn)
 {
-	if (cram_in_swapcache(cn))
+	if (cram_in_swapcache(cn) || atomic_long_read(&cn->nr_leaving))
 		queue_work(system_dfl_wq, &cn->reap_work);
 }
 

@@ -184,6 +184,93 @@ static void no_more(void)
 	swap_off();
 }
 
+static void set_low(int64_t bytes)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%lld", (long long)bytes);
+	CHECK_EQ(write_text(node_file("low_bytes"), text), 0);
+}
+
+/*
+ * The bytes of cells that are free, when the device has said so three times: what was
+ * freed before the first of them has been trimmed by then, and is not unsettled.
+ */
+static int64_t settled_free(void)
+{
+	int64_t free, readings;
+
+	do {
+		free = node_number("physical_free_bytes");
+		readings = read_number(SIM "readings");
+		CHECK(WAIT_FOR(SETTLES, read_number(SIM "readings") >= readings + 3));
+	} while (free != node_number("physical_free_bytes"));
+	return free;
+}
+
+/*
+ * Have the node low, and so many bytes of cells wanted: by less than what it is low
+ * for, as a quarter more than the watermark is, at the end of each relief. Without swap
+ * meanwhile, so that it stays as it is made.
+ */
+static void make_short(int64_t bytes)
+{
+	double end = now() + SETTLES;
+	int64_t free;
+
+	swap_off();
+	do {
+		set_low(0);
+		free = settled_free();
+		set_low(free + 64 * 1024);
+		CHECK(WAIT_FOR(SETTLES, state_is("low")));
+		set_low((free + bytes) * 4 / 5 + 1);
+		nap_ms(500);
+	} while (!state_is("low") && now() < end);
+	CHECK(state_is("low"));
+	CHECK(swap_on(128));
+}
+
+static int64_t short_by(void)
+{
+	return node_number("low_bytes") * 5 / 4 - node_number("physical_free_bytes");
+}
+
+static void set_lease(const char *ms)
+{
+	int64_t readings;
+
+	CHECK_EQ(write_text(node_file("lease_ms"), ms), 0);
+	readings = read_number(SIM "readings");
+	CHECK(WAIT_FOR(SETTLES, read_number(SIM "readings") >= readings + 2));
+}
+
+/*
+ * Between two readings, pages are being written and come back whole, as swap is switched
+ * off. They do not count as leaving any more when the node wants as few.
+ */
+static void come_back(void)
+{
+	char *p = map_pages(N);
+
+	CHECK(swap_on(128));
+	fill_period = 512;
+	fill(p, N, SEED);
+	demote(p, N);
+	set_lease("6000");
+	CHECK_EQ(write_bytes(cg_file(&cg_here, "cram.reclaim"), "64K to=swap", 11, O_NONBLOCK), 0);
+	tap_note("%lld of 64 KiB are being written",
+		 (long long)(current_of(&cg_here) / 1024 - (N - 16) * PAGE / 1024));
+	swap_off();
+	set_lease("1000");
+	make_short(4160 + 64);
+	CHECK(WAIT_FOR(SETTLES, state_is("open")), "%lld bytes short", (long long)short_by());
+	set_low(0);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK(!munmap(p, N * PAGE));
+	swap_off();
+}
+
 #define BEGGARS	12
 #define HELD	16	/* pages in a pipe */
 
@@ -368,30 +455,6 @@ static void tenant(struct peer *up, void *arg)
 		CHECK_CONTENT(p + i * PAGE, CHUNK, SEED + i);
 }
 
-static void set_low(int64_t bytes)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "%lld", (long long)bytes);
-	CHECK_EQ(write_text(node_file("low_bytes"), text), 0);
-}
-
-/*
- * The bytes of cells that are free, when the device has said so three times: what was
- * freed before the first of them has been trimmed by then, and is not unsettled.
- */
-static int64_t settled_free(void)
-{
-	int64_t free, readings;
-
-	do {
-		free = node_number("physical_free_bytes");
-		readings = read_number(SIM "readings");
-		CHECK(WAIT_FOR(SETTLES, read_number(SIM "readings") >= readings + 3));
-	} while (free != node_number("physical_free_bytes"));
-	return free;
-}
-
 /* Have the node evict what makes up so much, and the tenants say what they lost. */
 static void squeeze(struct tenant *t, size_t n, int64_t bytes)
 {
@@ -417,29 +480,6 @@ static void squeeze(struct tenant *t, size_t n, int64_t bytes)
 			 (long long)t[i].lost / 1024, (long long)t[i].before / 1024);
 	}
 	CHECK(lost > 0);
-}
-
-/*
- * Have the node low, and so many bytes of cells wanted: by less than what it is low
- * for, as a quarter more than the watermark is, at the end of each relief. Without swap
- * meanwhile, so that it stays as it is made.
- */
-static void make_short(int64_t bytes)
-{
-	double end = now() + SETTLES;
-	int64_t free;
-
-	swap_off();
-	do {
-		set_low(0);
-		free = settled_free();
-		set_low(free + 64 * 1024);
-		CHECK(WAIT_FOR(SETTLES, state_is("low")));
-		set_low((free + bytes) * 4 / 5 + 1);
-		nap_ms(500);
-	} while (!state_is("low") && now() < end);
-	CHECK(state_is("low"));
-	CHECK(swap_on(128));
 }
 
 static void tenants_start(struct tenant *t, size_t n)
@@ -612,16 +652,14 @@ static char *crowd(int n, size_t pages, int poor)
 	return p;
 }
 
-static int64_t short_by(void)
-{
-	return node_number("low_bytes") * 5 / 4 - node_number("physical_free_bytes");
-}
-
-/* Have the node low until so many pages were given, and open again for it. */
+/*
+ * Have the node low until so many pages were given, and open again for it. With thousands
+ * of cgroups each page is a batch of its own: a slow machine gives 50 of them a second.
+ */
 static void pay(int64_t wanted)
 {
 	make_short(wanted * 4160 + 64);
-	CHECK(WAIT_FOR(SETTLES, state_is("open")), "%lld pages wanted, %lld bytes short",
+	CHECK(WAIT_FOR(SETTLES + wanted / 50, state_is("open")), "%lld pages wanted, %lld bytes short",
 	      (long long)wanted, (long long)short_by());
 	set_low(0);
 }
@@ -679,19 +717,21 @@ static void crowd_of_20_some_poor(void)
 	crowded(20, 60, 3);
 }
 
-static int many(void)
+/* With MANY=n PAGES=n in the environment: so many cgroups, with so many pages each */
+static void crowd_of_many(int poor)
 {
-	return getenv("MANY") ? atoi(getenv("MANY")) : 150;
+	crowded(getenv("MANY") ? atoi(getenv("MANY")) : 150,
+		getenv("PAGES") ? atoi(getenv("PAGES")) : 4, poor);
 }
 
-static void crowd_of_many(void)
+static void crowd_of_many_rich(void)
 {
-	crowded(many(), 4, 0);
+	crowd_of_many(0);
 }
 
 static void crowd_of_many_some_poor(void)
 {
-	crowded(many(), 4, 3);
+	crowd_of_many(3);
 }
 
 /* --- a slow disk -------------------------------------------------------------- */
@@ -726,13 +766,16 @@ static void *spin_on(void *arg)
 static void skip_on_slow_host(void)
 {
 	int64_t before = times_lost(), lost;
-	pthread_t thread;
+	int n = sysconf(_SC_NPROCESSORS_ONLN), i;
+	pthread_t thread[n];
 
 	spinning = true;
-	CHECK(!pthread_create(&thread, NULL, spin_on, NULL));
+	for (i = 0; i < n; i++)
+		CHECK(!pthread_create(&thread[i], NULL, spin_on, NULL));
 	nap_ms(LONG_ENOUGH / 2 * 1000);
 	spinning = false;
-	CHECK(!pthread_join(thread, NULL));
+	for (i = 0; i < n; i++)
+		CHECK(!pthread_join(thread[i], NULL));
 	lost = times_lost() - before;
 	if (lost)
 		skip("a busy host: lost %lld times with nothing to write", (long long)lost);
@@ -921,6 +964,11 @@ static void slow_relief(void)
 
 static volatile bool reading;
 
+struct read_pages {
+	char *p;
+	size_t n, step;
+};
+
 /* So much at once that all of the TLB is flushed; what is in it is not read. */
 static void flush_tlb(void)
 {
@@ -932,43 +980,59 @@ static void flush_tlb(void)
 
 static void *read_on(void *arg)
 {
-	size_t pages = physical / 4 / PAGE;
+	struct read_pages *r = arg;
 	volatile char sink;
 
 	while (reading) {
 		flush_tlb();
-		for (size_t i = 0; i < pages; i += 2)
-			sink = ((volatile char *)arg)[i * PAGE];
+		for (size_t i = 0; i < r->n; i += r->step)
+			sink = ((volatile char *)r->p)[i * PAGE];
 		nap_ms(1);
 	}
 	(void)sink;
 	return NULL;
 }
 
+/* A quarter of the cells in pages that do not compress */
+static struct read_pages quarter(size_t step)
+{
+	struct read_pages r = { .n = physical / 4 / PAGE, .step = step };
+
+	r.p = map_pages(r.n);
+	fill_period = 512;
+	for (size_t i = 0; i < r.n; i += CHUNK) {
+		fill(r.p + i * PAGE, CHUNK, SEED + i);
+		demote(r.p + i * PAGE, CHUNK);
+	}
+	return r;
+}
+
+static void check_quarter(const struct read_pages *r)
+{
+	for (size_t i = 0; i < r->n; i += CHUNK)
+		CHECK_CONTENT(r->p + i * PAGE, CHUNK, SEED + i);
+	CHECK(!munmap(r->p, r->n * PAGE));
+}
+
 /* Every second page is read all the time. */
 static void cold_first(void)
 {
-	size_t pages = physical / 4 / PAGE, i, hot = 0, cold = 0;
+	struct read_pages r = quarter(2);
+	size_t i, hot = 0, cold = 0;
 	pthread_t thread;
-	char *p = map_pages(pages);
 
 	CHECK(swap_on(128));
-	fill_period = 512;
-	for (i = 0; i < pages; i += CHUNK) {
-		fill(p + i * PAGE, CHUNK, SEED + i);
-		demote(p + i * PAGE, CHUNK);
-	}
 	settled_free();
 	reading = true;
-	CHECK(!pthread_create(&thread, NULL, read_on, p));
+	CHECK(!pthread_create(&thread, NULL, read_on, &r));
 	/* One round of the cursor, so that it knows. */
 	set_low(node_number("physical_free_bytes") + (int64_t)MIB / 4);
 	CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cram.stat", "writeback") >= 2 * (int64_t)CHUNK));
 	set_low(0);
 	reading = false;
 	CHECK(!pthread_join(thread, NULL));
-	for (i = 0; i < pages; i++) {
-		if (is_resident(p + i * PAGE))
+	for (i = 0; i < r.n; i++) {
+		if (is_resident(r.p + i * PAGE))
 			continue;
 		if (i % 2)
 			cold++;
@@ -978,9 +1042,62 @@ static void cold_first(void)
 	tap_note("%zu pages that were not read have left, and %zu that were", cold, hot);
 	CHECK(cold >= CHUNK);
 	CHECK(hot * 4 < cold);
-	for (i = 0; i < pages; i += CHUNK)
-		CHECK_CONTENT(p + i * PAGE, CHUNK, SEED + i);
-	CHECK(!munmap(p, pages * PAGE));
+	check_quarter(&r);
+	swap_off();
+}
+
+/*
+ * All that is there is read all the time: then that has to go, and whoever lowers the
+ * limit of another cgroup meanwhile does not wait for a look at all of it.
+ */
+static void all_read(void)
+{
+	struct cg reader = cg_make(cg_here.path, "reader");
+	double worst[2] = {};
+	struct guest g[6];
+	struct peer peer[6];
+	struct read_pages r;
+	pthread_t thread;
+	int i;
+
+	CHECK(swap_on(128));
+	CHECK_EQ(cg_enter(&reader, getpid()), 0);
+	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
+	r = quarter(1);
+	for (i = 0; i < 6; i++) {
+		g[i].in = cg_make(cg_here.path, "other%d", i);
+		g[i].out = reader;
+		/* So that its page can leave at once, to DRAM */
+		CHECK_EQ(cg_write(&g[i].in, "memory.swap.max", "0"), 0);
+		peer[i] = peer_start(one_page, &g[i]);
+		CHECK_EQ(hear(&peer[i]), 'r');
+	}
+	settled_free();
+	reading = true;
+	CHECK(!pthread_create(&thread, NULL, read_on, &r));
+	for (i = 0; i < 6; i++) {
+		if (i == 3) {
+			/* It wants a quarter more than that: most of what is there */
+			set_low(node_number("physical_free_bytes") + (int64_t)MIB / 4);
+			CHECK(WAIT_FOR(SETTLES, !state_is("open")));
+		}
+		worse(&worst[i >= 3], took(limit_to_0, &g[i].in));
+		CHECK_EQ(current_of(&g[i].in), 0);
+	}
+	CHECK(WAIT_FOR(SETTLES, state_is("open")), "%lld bytes short, %lld resident",
+	      (long long)short_by(), (long long)current_of(&reader));
+	set_low(0);
+	reading = false;
+	CHECK(!pthread_join(thread, NULL));
+	tap_note("a limit: %.2f s while open, %.2f s while low, at worst; %lld KiB written",
+		 worst[0], worst[1], (long long)cg_key(&reader, "cram.stat", "writeback") * 4);
+	CHECK(worst[1] < 2 * worst[0] + 1 * scale());
+	CHECK(cg_key(&reader, "cram.stat", "writeback") > 0);
+	for (i = 0; i < 6; i++) {
+		tell(&peer[i], 'g');
+		CHECK_EQ(peer_end(&peer[i]), 0);
+	}
+	check_quarter(&r);
 	swap_off();
 }
 
@@ -988,6 +1105,7 @@ static const struct scenario scenarios[] = {
 	{ "a limit on one node", limited_on_a_node },
 	{ "eviction on request", on_request },
 	{ "so much is written to swap, and no more", no_more },
+	{ "what came back from swap is not waited for", come_back },
 	{ "what is held, nobody waits for long", held },
 	{ "back to where the cpuset permits", within_cpuset },
 	{ "requests that make no sense", bad_requests },
@@ -999,10 +1117,11 @@ static const struct scenario scenarios[] = {
 	{ "all held of the only one that is over: the protected pay", held_by_one },
 	{ "few pages of 3 equal ones", crowd_of_3 },
 	{ "few pages of 20 equal ones", crowd_of_20 },
-	{ "few pages of many equal ones", crowd_of_many },
+	{ "few pages of many equal ones", crowd_of_many_rich },
 	{ "few pages of 20, of whom some cannot pay", crowd_of_20_some_poor },
 	{ "few pages of many, of whom some cannot pay", crowd_of_many_some_poor },
 	{ "what is read stays", cold_first },
+	{ "what is read goes when all is, and others do not wait", all_read },
 };
 
 /*
@@ -1018,10 +1137,14 @@ static const struct scenario slow[] = {
 int main(void)
 {
 	const struct scenario *table = getenv("SLOW_DISK") ? slow : scenarios;
-	unsigned int limit = table == slow || getenv("MANY") ? 1000 : 240;
+	unsigned int limit = table == slow || getenv("MANY") ? 1500 : 240;
 	size_t i, n = table == slow ? ARRAY_SIZE(slow) : ARRAY_SIZE(scenarios);
+	char rate[32];
 
 	setup();
+	/* What is read is to leave by eviction only */
+	CHECK(read_text(node_file("promote_hot_bytes_per_sec"), rate, sizeof(rate)) > 0);
+	CHECK_EQ(write_text(node_file("promote_hot_bytes_per_sec"), "0"), 0);
 	physical = node_number("physical_bytes");
 	CHECK_EQ(write_text(node_file("critical_bytes"), "0"), 0);
 	set_low(0);
@@ -1032,6 +1155,7 @@ int main(void)
 		swap_off();
 		WAIT_FOR(SETTLES, state_is("open"));
 	}
+	write_text(node_file("promote_hot_bytes_per_sec"), rate);
 	check_device();
 	teardown();
 	return tap_end();
