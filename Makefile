@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 
 # Variables of the command line reach the scripts through the environment.
-export CONFIG LINUX_SRC QEMU_SRC CRAM_CACHE T JOBS ONLY SEED FAST PARITY
+export CONFIG LINUX_SRC QEMU_SRC SYSTEMD_SRC CRAM_CACHE T JOBS ONLY SEED FAST PARITY
 
 DEPS := build/.deps
 CFLAGS_TEST ?= -O2 -g -Wall -Wextra -Wno-unused-parameter -Werror
@@ -36,6 +36,10 @@ $(DEPS): scripts/deps scripts/packages.txt
 linux: $(DEPS) ## make or update the kernel tree build/linux: base, patches, new files
 	@scripts/kernel-tree
 
+.PHONY: systemd-tree
+systemd-tree: $(DEPS) ## make or update the tree build/systemd: Debian's source, patches
+	@scripts/systemd --tree
+
 .PHONY: source
 source: $(DEPS) ## find or download the Linux source and print what it is
 	@scripts/kernel-source $(if $(UPDATE),--update)
@@ -49,6 +53,10 @@ kernel: $(DEPS) ## build the guest kernel (CONFIG=fragment: with further options
 .PHONY: qemu
 qemu: $(DEPS) ## build the emulator with the cxl-cram device (DEVICE=cxl); once, then cached
 	@scripts/qemu
+
+.PHONY: systemd
+systemd: $(DEPS) ## build a systemd with CRAM*= settings from Debian's source; once, then cached
+	@scripts/systemd
 
 .PHONY: tests
 tests: $(TESTS) ## build the test programs (build/tests)
@@ -121,6 +129,10 @@ mutation: $(DEPS) kernel tests ## switch off one hook at a time: do the ordinary
 refresh: ## write the commits of build/linux to patches/linux (fixups are folded in)
 	@scripts/refresh-patches
 
+.PHONY: refresh-systemd
+refresh-systemd: ## write the commits of build/systemd to patches/systemd
+	@scripts/refresh-patches systemd
+
 .PHONY: verify-patches
 verify-patches: $(DEPS) ## apply patches/linux to every base kernel that can be found
 	@scripts/verify-patches
@@ -144,5 +156,5 @@ shellcheck: $(DEPS) ## check all shell scripts
 ##@ Cleaning
 
 .PHONY: clean
-clean: ## remove what was built, but not build/linux
-	rm -rf build/cramcg build/deb build/kbuild* build/tests build/modules build/vm build/check build/series $(DEPS)
+clean: ## remove what was built, but not build/linux and build/systemd
+	rm -rf build/cramcg build/deb build/kbuild* build/tests build/modules build/vm build/check build/series build/systemd-native $(DEPS)

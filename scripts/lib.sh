@@ -131,10 +131,11 @@ apply_patches() {
 	echo "$commit"
 }
 
-# patches: the patches to existing kernel files, in order.
+# patches [NAME]: the patches to existing files of the kernel (or of what else is
+# patched here), in order.
 patches() {
 	local p
-	for p in patches/linux/[0-9]*.patch; do
+	for p in "patches/${1:-linux}"/[0-9]*.patch; do
 		[ ! -e "$p" ] || echo "$p"
 	done
 }
