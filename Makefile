@@ -58,6 +58,10 @@ qemu: $(DEPS) ## build the emulator with the cxl-cram device (DEVICE=cxl); once,
 systemd: $(DEPS) ## build a systemd with CRAM*= settings from Debian's source; once, then cached
 	@scripts/systemd
 
+.PHONY: crun
+crun: $(DEPS) ## build crun with patches/crun (build/crun/crun); once, then cached
+	@scripts/crun
+
 .PHONY: tests
 tests: $(TESTS) ## build the test programs (build/tests)
 
