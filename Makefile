@@ -161,4 +161,4 @@ shellcheck: $(DEPS) ## check all shell scripts
 
 .PHONY: clean
 clean: ## remove what was built, but not build/linux and build/systemd
-	rm -rf build/cramcg build/deb build/kbuild* build/tests build/modules build/vm build/check build/series build/systemd-native $(DEPS)
+	rm -rf build/cramcg build/deb build/kbuild* build/tests build/modules build/vm build/check build/series build/crun build/systemd-native $(DEPS)

@@ -94,6 +94,18 @@ git_plain() {
 		-c advice.detachedHead=false "$@"
 }
 
+# apt_suite SUITE: the name of an apt.conf that knows this suite and no other, with lists
+# that are some hours old at most.
+apt_suite() {
+	local conf
+	conf=$(apt_private "$CRAM_CACHE/apt/$1" "$1") || return
+	if [ ! -e "$conf.updated" ] || [ -n "$(find "$conf.updated" -mmin +360)" ]; then
+		APT_CONFIG=$conf apt-get update -q >&2 || return
+		touch "$conf.updated"
+	fi
+	echo "$conf"
+}
+
 # apply_patches GITDIR BASE PATCH...: what "git am" would make of the patches on
 # top of commit BASE, without a work tree; prints the last commit.  No fuzz: every
 # line of context has to be there (git apply never does with less).
@@ -131,11 +143,10 @@ apply_patches() {
 	echo "$commit"
 }
 
-# patches [NAME]: the patches to existing files of the kernel (or of what else is
-# patched here), in order.
+# patches NAME: the patches to existing files of linux, qemu, systemd or crun, in order.
 patches() {
 	local p
-	for p in "patches/${1:-linux}"/[0-9]*.patch; do
+	for p in "patches/$1"/[0-9]*.patch; do
 		[ ! -e "$p" ] || echo "$p"
 	done
 }
