@@ -21,7 +21,7 @@ static bool parse_digits(const char **text, uint64_t *value)
 	const char *p = *text;
 
 	*value = 0;
-	for (; isdigit((unsigned char)*p); p++) {
+	for (; *p >= '0' && *p <= '9'; p++) {
 		if (__builtin_mul_overflow(*value, 10, value) ||
 		    __builtin_add_overflow(*value, *p - '0', value))
 			return false;
@@ -92,16 +92,19 @@ int cramcg_parse_nodes(const char *text, uint8_t set[CRAMCG_NODES_MAX / 8])
 void cramcg_parse_keyed(const char *text, cramcg_key_fn fn, void *arg)
 {
 	while (*text) {
-		size_t len = strcspn(text, " \n");
+		const char *p = text;
+		uint64_t value;
+		size_t len;
 
-		if (len && text[len] == ' ') {
-			const char *p = text + len + 1;
-			uint64_t value;
-
+		while (*p && *p != ' ' && *p != '\n')
+			p++;
+		len = p - text;
+		if (len && *p == ' ') {
+			p++;
 			if (parse_digits(&p, &value) && (*p == '\n' || !*p))
 				fn(text, len, value, arg);
 		}
-		text = strchrnul(text, '\n');
+		text = strchrnul(p, '\n');
 		if (*text)
 			text++;
 	}

@@ -178,6 +178,8 @@ char *read_root_file(struct cramcg *ctx, const char *file);
 
 struct look;
 struct look *look_load(struct cramcg *ctx);
+/* Is there anything to find? */
+bool look_has_old(const struct look *l);
 /* Counters of refusals at the last look; NULL: never seen */
 const uint64_t *look_find(const struct look *l, uint64_t id, const char *path);
 void look_note(struct look *l, const char *path, const struct sample *s);

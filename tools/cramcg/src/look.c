@@ -160,12 +160,20 @@ struct look *look_load(struct cramcg *ctx)
 	return l;
 }
 
+bool look_has_old(const struct look *l)
+{
+	return l && l->old;
+}
+
 const uint64_t *look_find(const struct look *l, uint64_t id, const char *path)
 {
-	_cleanup_free_ char *quoted = cramcg_conf_quote(path);
-	struct seen key = { .path = quoted }, *s;
+	_cleanup_free_ char *quoted = NULL;
+	struct seen key, *s;
 
-	if (!l || !quoted || !l->old)
+	if (!look_has_old(l))
+		return NULL;
+	key.path = quoted = cramcg_conf_quote(path);
+	if (!quoted)
 		return NULL;
 	s = bsearch(&key, l->seen, l->old, sizeof(key), by_path);
 	/* A cgroup that was made anew has a number of its own, and counts from 0 */

@@ -16,6 +16,8 @@
 
 #define COUNTER_NAME(name)	#name,
 const char *const counter_names[NR_COUNTERS] = { COUNTERS(COUNTER_NAME) };
+#define COUNTER_LENGTH(name)	sizeof(#name) - 1,
+static const unsigned char counter_lengths[NR_COUNTERS] = { COUNTERS(COUNTER_LENGTH) };
 
 /* Where the files are: a directory, and a path from there that ends with "/" */
 struct place {
@@ -93,7 +95,7 @@ static void stat_key(const char *key, size_t len, uint64_t value, void *arg)
 	for (size_t n = 0; n < NR_COUNTERS; n++) {
 		size_t i = (p->next + n) % NR_COUNTERS;
 
-		if (!strncmp(counter_names[i], key, len) && !counter_names[i][len]) {
+		if (counter_lengths[i] == len && !memcmp(counter_names[i], key, len)) {
 			s->counters[i] = value;
 			p->next = i + 1;
 			return;
@@ -126,7 +128,8 @@ static void read_limits(struct place *at, unsigned int what, struct sample *s)
 {
 	if (what & (READ_MAX | READ_LIMITS))
 		s->max = read_size(at, "cram.max");
-	if (what & (READ_BUDGET | READ_LIMITS))
+	/* Where the kernel says what a budget comes to, nobody has to work that out */
+	if (what & READ_LIMITS || (what & READ_BUDGET && s->effective == UNKNOWN))
 		s->budget = read_size(at, "cram.writable_budget");
 	if (!(what & READ_LIMITS))
 		return;
@@ -136,11 +139,29 @@ static void read_limits(struct place *at, unsigned int what, struct sample *s)
 	read_text(at, "cram.node.max", s->node_max, sizeof(s->node_max));
 }
 
+/*
+ * cram.stat has all that is resident, as two numbers: that spares cram.current.  false:
+ * cram is not enabled there.
+ */
+static bool read_current(struct place *at, unsigned int what, struct sample *s)
+{
+	char buf[4096];
+
+	if (what & READ_STAT && read_text(at, "cram.stat", buf, sizeof(buf))) {
+		sample_parse_stat(buf, s);
+		if (s->readonly != UNKNOWN && s->writable != UNKNOWN) {
+			s->current = s->readonly + s->writable;
+			return true;
+		}
+	}
+	s->current = read_size(at, "cram.current");
+	return s->current != UNKNOWN;
+}
+
 bool sample_read_at(int dir, const char *path, unsigned int what, struct sample *s)
 {
 	struct place at = { .dir = dir };
 	struct stat st;
-	char buf[4096];
 
 	while (*path == '/')
 		path++;
@@ -149,20 +170,17 @@ bool sample_read_at(int dir, const char *path, unsigned int what, struct sample 
 	sample_blank(s);
 	if (at.len >= sizeof(at.path))
 		return false;
-	s->current = read_size(&at, "cram.current");
-	if (s->current == UNKNOWN)
+	if (!read_current(&at, what, s))
 		return false;
 	/* Who has nothing there is looked at for settings, who has something need not */
 	if (what & READ_SETTINGS && !s->current)
 		what |= READ_LIMITS;
 	if (what & READ_ID && !fstatat(dir, *path ? path : ".", &st, 0))
 		s->id = st.st_ino;
-	if (what & READ_STAT && read_text(&at, "cram.stat", buf, sizeof(buf)))
-		sample_parse_stat(buf, s);
 	if (what & READ_USAGE && s->writable == UNKNOWN)
 		s->writable = read_size(&at, "cram.writable_current");
-	read_limits(&at, what, s);
 	read_new_files(&at, what, s);
+	read_limits(&at, what, s);
 	if (what & READ_NODES)
 		read_text(&at, "cram.nodes.effective", s->nodes, sizeof(s->nodes));
 	if (what & READ_PEAK)

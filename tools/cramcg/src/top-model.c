@@ -320,7 +320,7 @@ static void read_limits(struct top *t)
 
 		if (sample_read_at(t->dir, row->path, READ_MAX | READ_BUDGET | READ_USAGE, &s)) {
 			row->s.max = s.max;
-			row->s.budget = s.budget;
+			row->s.budget = s.effective != UNKNOWN ? s.effective : s.budget;
 			row->s.writable = s.writable;
 			row->s.compressed = s.compressed;
 		}

@@ -350,9 +350,13 @@ static int run(struct cramcg *ctx, int argc, char **argv)
 		return report(STATUS_MISSING, "%s", cramcg_error(ctx));
 	l.what = needs(wanted, n) | (sort ? needs(sorted, 1) : 0);
 	look = look_load(ctx);
+	look_asked = look_asked || isatty(STDOUT_FILENO);
+	/* The number of a cgroup is for comparing with an older look, and for a later one */
+	if (!look_asked && !look_has_old(look))
+		l.what &= ~READ_ID;
 	status = list(ctx, argc - optind, argv + optind, &l);
 	if (!status) {
-		for (size_t i = 0; i < l.n && (isatty(STDOUT_FILENO) || look_asked); i++)
+		for (size_t i = 0; i < l.n && look_asked; i++)
 			if (l.lines[i].enabled)
 				look_note(look, l.lines[i].path, &l.lines[i].s);
 		if (style.tree)
@@ -361,7 +365,7 @@ static int run(struct cramcg *ctx, int argc, char **argv)
 		if (sort)
 			qsort(l.lines, l.n, sizeof(*l.lines), compare);
 		print(&l, wanted, n, &style, look);
-		if ((isatty(STDOUT_FILENO) || look_asked) && l.what & READ_STAT)
+		if (look_asked && l.what & READ_STAT)
 			look_save(look);
 	}
 	for (size_t i = 0; i < l.n; i++)

@@ -25,7 +25,7 @@ stat_file() { # FILE DEMOTE PROMOTE_WRITE REFUSE_MAX REFUSE_ROOM READONLY WRITAB
 		"compressed_estimate $8"
 }
 
-cgroup() { # PATH CURRENT MAX LOW BUDGET WRITABLE
+cgroup() { # PATH CURRENT MAX LOW BUDGET WRITABLE EFFECTIVE
 	local d=$cg$1
 	mkdir -p "$d"
 	put "$d/cgroup.controllers" "memory cram"
@@ -40,6 +40,7 @@ cgroup() { # PATH CURRENT MAX LOW BUDGET WRITABLE
 	put "$d/cram.page.max" max
 	put "$d/cram.low" "$4"
 	put "$d/cram.writable_budget" "$5"
+	put "$d/cram.writable_budget.effective" "$7"
 	put "$d/cram.writable_current" "$6"
 	: > "$d/cram.reclaim"
 	put "$d/cram.events" "max 5" "budget 0" "node_low 0" "node_critical 0" "node_lost 0" \
@@ -72,21 +73,21 @@ mkdir -p "$cg"
 put "$cg/cgroup.controllers" "cpuset cpu io memory pids cram"
 put "$cg/cgroup.subtree_control" "memory cram"
 put "$cg/cgroup.procs" 1
-cgroup /tenants 167772160 268435456 0 134217728 8388608
+cgroup /tenants 167772160 268435456 0 134217728 8388608 134217728
 stat_file "$cg/tenants/cram.stat" 60000 900 1500 20 159383552 8388608 62914560
-cgroup /tenants/a 100663296 134217728 67108864 67108864 8388608
+cgroup /tenants/a 100663296 134217728 67108864 67108864 8388608 67108864
 stat_file "$cg/tenants/a/cram.stat" 40000 800 1500 0 92274688 8388608 33554432
-cgroup /tenants/b 67108864 max 0 inherit 0
+cgroup /tenants/b 67108864 max 0 inherit 0 134217728
 stat_file "$cg/tenants/b/cram.stat" 20000 100 0 20 67108864 0 29360128
-cgroup /idle 0 max 0 inherit 0
+cgroup /idle 0 max 0 inherit 0 0
 stat_file "$cg/idle/cram.stat" 0 0 0 0 0 0 0
-cgroup /system.slice 0 max 0 inherit 0
+cgroup /system.slice 0 max 0 inherit 0 0
 stat_file "$cg/system.slice/cram.stat" 0 0 0 0 0 0 0
-cgroup /system.slice/redis.service 4194304 8388608 0 inherit 0
+cgroup /system.slice/redis.service 4194304 8388608 0 inherit 0 0
 stat_file "$cg/system.slice/redis.service/cram.stat" 1024 0 0 0 4194304 0 2097152
 odd='/odd name
 with \x1b and '$'\x1b[31m\xff'
-cgroup "$odd" 4096 1048576 0 inherit 0
+cgroup "$odd" 4096 1048576 0 inherit 0 0
 stat_file "$cg$odd/cram.stat" 1 0 0 0 4096 0 4096
 # A cgroup without cram in it
 mkdir -p "$cg/plain/below"
