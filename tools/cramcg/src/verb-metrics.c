@@ -108,6 +108,7 @@ static void groups(struct metrics *m)
 	SIZES(m, "cram_cgroup_low_bytes", "cram.low.", low);
 	SIZES(m, "cram_cgroup_writable_bytes", "Logical bytes that are writable in place.", writable);
 	SIZES(m, "cram_cgroup_writable_budget_bytes", "cram.writable_budget, where it is a number.", budget);
+	SIZES(m, "cram_cgroup_writable_budget_effective_bytes", "What may be writable, by all numbers above (cram.writable_budget.effective).", effective);
 	SIZES(m, "cram_cgroup_compressed_estimate_bytes", "Cells taken, as estimated by a sample.", estimate);
 	family(m, "cram_cgroup_pages", "counter", "Pages that were demoted, promoted, upgraded and so on (cram.stat).");
 	for (size_t i = 0; i < m->n; i++)
