@@ -85,8 +85,9 @@ struct cram_cgroup_cpu {
  * @over: as many of these as are over cram.low
  * @subtree: of these, eviction wants so many
  * @share: of those of the cgroup itself, so many still
- * @turn: how often it was divided here, so that what does not divide evenly is
- *	not always the same one's
+ * @carry: what was due of it by now beyond what was wanted, in fractions of a page,
+ *	CRAM_PAGE_SHIFT; so that in the long run all give what is due, to the page
+ * @own_carry: the same of the pages of the cgroup itself
  * @rounds: in a row, in which it was spared and gave less than its share
  * @spared: in this round, because it was read
  * @broke: it had nothing to give
@@ -100,7 +101,8 @@ struct cram_levy {
 	unsigned long over;
 	unsigned long subtree;
 	unsigned long share;
-	u32 turn;
+	s32 carry;
+	s32 own_carry;
 	u8 rounds;
 	bool spared;
 	bool broke;
@@ -634,74 +636,108 @@ static void cram_assess(struct cram_cgroup *cg, int nid)
 	levy->spared = false;
 }
 
-/* @wanted, to be divided in proportion to parts of @all; @seen and @taken so far */
-struct cram_division {
-	unsigned long wanted, all;
-	unsigned long seen, taken;
-	unsigned long phase;
-};
+/* Fractions of a page that are carried. A division is exact among 2^18 cgroups. */
+#define CRAM_PAGE_SHIFT		20
+#define CRAM_CARRY_MAX		(2 << CRAM_PAGE_SHIFT)
 
 /*
- * @turn moves the point at which what is less than a page becomes one, by the golden
- * ratio, which in the long run comes by everywhere equally often.
+ * @wanted, to be divided in proportion to parts of @all
+ *
+ * @seen of @all so far, of which @due; @left of that, and of what was carried, is
+ * nobody's yet. @nr parts are not 0, and have @carried.
  */
-static struct cram_division cram_divide(unsigned long wanted, unsigned long all, u32 turn)
+struct cram_division {
+	unsigned long wanted, all;
+	unsigned long seen;
+	u64 due;
+	s64 left, carried;
+	s32 mean;
+	unsigned int nr;
+};
+
+/* First all parts are counted ... */
+static void cram_count_part(struct cram_division *d, unsigned long part, s32 carry)
 {
-	return (struct cram_division) {
-		.wanted = min(wanted, all), .all = all,
-		.phase = mul_u64_u32_shr(all, turn * 0x9e3779b9U, 32),
-	};
+	if (!part)
+		return;
+	d->all += part;
+	d->carried += carry;
+	d->nr++;
 }
 
 /*
- * The next part: rounded so that all parts together are what is wanted, and none is
+ * ... then it begins. What was carried by those who are no longer asked is nobody's:
+ * the others carry nothing altogether, or a bit more than that, never less, for then
+ * nobody might give a last page.
+ */
+static void cram_divide(struct cram_division *d, unsigned long wanted)
+{
+	d->wanted = min(wanted, d->all);
+	d->left = 1 << (CRAM_PAGE_SHIFT - 1);
+	d->mean = d->nr ? div_s64(d->carried, d->nr) - 1 : 0;
+}
+
+/*
+ * The next part, in whole pages: what is due of it, what it carries, and what its
+ * siblings before it have left. All parts together are what is wanted, and none is
  * more than there is of it.
  */
-static unsigned long cram_part_of(struct cram_division *d, unsigned long part)
+static unsigned long cram_part_of(struct cram_division *d, unsigned long part, s32 *carry)
 {
-	unsigned long before = d->taken;
+	u64 before = d->due;
+	unsigned long give;
+	s64 due;
 
-	if (!d->all)
+	if (!part || d->wanted == d->all)
+		return part;
+	if (!d->wanted)
 		return 0;
 	d->seen += part;
-	d->taken = mul_u64_add_u64_div_u64(d->seen, d->wanted, d->phase, d->all);
-	return d->taken - before;
+	d->due = mul_u64_u64_div_u64(d->seen, (u64)d->wanted << CRAM_PAGE_SHIFT, d->all);
+	due = (s64)(d->due - before) + *carry - d->mean;
+	d->left += due;
+	give = d->left < 0 ? 0 : min_t(u64, d->left >> CRAM_PAGE_SHIFT, part);
+	d->left -= (s64)give << CRAM_PAGE_SHIFT;
+	due -= (s64)give << CRAM_PAGE_SHIFT;
+	*carry = clamp_t(s64, due, -CRAM_CARRY_MAX, CRAM_CARRY_MAX);
+	return give;
 }
 
 /*
  * Divide what @cg is to give among its children and what is its own, as far as they
  * are over their cram.low. What is wanted beyond that comes from all: then protection
- * protects nobody from the others. RCU.
+ * protects nobody from the others. One of the two divisions at most has fractions, as
+ * then all of the other is wanted, or nothing. RCU.
  */
 static void cram_share_below(struct cram_cgroup *cg, int nid)
 {
 	struct cram_levy *levy = &cg->node[nid].levy;
-	unsigned long over = levy->own, under = 0;
-	struct cram_division excess, rest;
+	struct cram_division excess = {}, rest = {};
 	struct cgroup_subsys_state *css;
 
+	cram_count_part(&excess, levy->own, levy->own_carry);
 	css_for_each_child(css, &cg->css) {
 		struct cram_levy *child = &css_cram(css)->node[nid].levy;
 
 		child->subtree = 0;
 		if (!cram_cgroup_alive(css_cram(css)))
 			continue;
-		over += child->over;
-		under += child->payable - child->over;
+		cram_count_part(&excess, child->over, child->carry);
+		cram_count_part(&rest, child->payable - child->over, child->carry);
 	}
 	if (!levy->subtree)
 		return;
 
-	excess = cram_divide(levy->subtree, over, levy->turn);
-	rest = cram_divide(levy->subtree - excess.wanted, under, levy->turn);
-	levy->turn++;
-	levy->share = cram_part_of(&excess, levy->own);
+	cram_divide(&excess, levy->subtree);
+	cram_divide(&rest, levy->subtree - excess.wanted);
+	levy->share = cram_part_of(&excess, levy->own, &levy->own_carry);
 	css_for_each_child(css, &cg->css) {
 		struct cram_levy *child = &css_cram(css)->node[nid].levy;
 
 		if (cram_cgroup_alive(css_cram(css)))
-			child->subtree = cram_part_of(&excess, child->over) +
-					 cram_part_of(&rest, child->payable - child->over);
+			child->subtree = cram_part_of(&excess, child->over, &child->carry) +
+					 cram_part_of(&rest, child->payable - child->over,
+						      &child->carry);
 	}
 }
 
