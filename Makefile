@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 
 # Variables of the command line reach the scripts through the environment.
-export CONFIG LINUX_SRC QEMU_SRC SYSTEMD_SRC CRAM_CACHE T JOBS ONLY SEED FAST PARITY
+export CONFIG FLAVOUR LSMOD LINUX_SRC QEMU_SRC SYSTEMD_SRC CRAM_CACHE T JOBS ONLY SEED FAST PARITY
 
 DEPS := build/.deps
 CFLAGS_TEST ?= -O2 -g -Wall -Wextra -Wno-unused-parameter -Werror
@@ -92,6 +92,10 @@ install: cramcg ## install cramcg, its library, manual pages and completion (DES
 .PHONY: deb
 deb: $(DEPS) ## make Debian packages of cramcg, its library and its units (build/deb)
 	@scripts/cramcg-deb
+
+.PHONY: kernel-deb
+kernel-deb: $(DEPS) ## make Debian packages of the kernel for a real host, which takes hours (FLAVOUR= LSMOD=)
+	@scripts/kernel-deb
 
 .PHONY: screens
 screens: cramcg ## record what cramcg shows, for its documentation
