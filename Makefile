@@ -81,6 +81,12 @@ guest-debian: $(DEPS) ## make the Debian guest (GUEST=debian); once, then cached
 cramcg: $(DEPS) ## build the command-line tool cramcg and its library (build/cramcg)
 	@$(MAKE) -s -C tools/cramcg B=$(CURDIR)/build/cramcg
 
+# As it is installed, for the Debian guest, which has it before its systemd starts
+.PHONY: cramcg-stage
+cramcg-stage: $(DEPS)
+	@rm -rf build/stage
+	@$(MAKE) -s -C tools/cramcg B=$(CURDIR)/build/cramcg DESTDIR=$(CURDIR)/build/stage install-programs
+
 .PHONY: cramcg-tests
 cramcg-tests: $(DEPS)
 	@$(MAKE) -s -C tools/cramcg B=$(CURDIR)/build/cramcg tests
