@@ -7,7 +7,9 @@
 #
 #	.. recipe: NAME			commands.  Where the first line begins with "# ", the
 #					lines that do are the commands, and others are
-#					what they print; else all lines are a script of bash
+#					what they print; "$ " in the same way, which are
+#					run by the user nobody.  Else all lines are a
+#					script of bash
 #	.. recipe-file: NAME PATH	the content of a file
 #	.. recipe-check: NAME		commands that succeed when all is as the text says.  A
 #					block indented right below the mark is one that
@@ -18,17 +20,16 @@
 # so variables and directories stay.  A recipe needs a check.  When it is over, its files
 # are as they were before, nothing is failed, and cram is enabled nowhere.
 #
-# In checks there are: NODE, a cram node; is A B; within SECONDS COMMAND..., until it
-# succeeds; says REGEX COMMAND..., with a line that is so, whatever the status.
+# In checks there are: NODE, a cram node; is A B; fails COMMAND..., because set -e does not
+# look at what follows a "!"; within SECONDS COMMAND..., until it succeeds; says REGEX
+# COMMAND..., with a line that is so, whatever the status.
 #
-# ONLY=NAME picks, as everywhere; LIMIT=90: seconds for one.
+# ONLY=NAME picks, as everywhere; LIMIT=120: seconds for one.
 
 cd "$(dirname "$0")" || exit 1
 . ./lib-tap.sh
 
-: "${LIMIT:=90}" "${DOCUMENT:=cram-integration.rst}"
-NODE=$(cut -d, -f1 /sys/devices/system/node/has_private_memory | cut -d- -f1)
-export NODE
+: "${LIMIT:=120}" "${DOCUMENT:=cram-integration.rst}"
 
 # extract DOCUMENT DIRECTORY: NAME.sh and NAME.undo for each recipe, and the file "names",
 # in order.  What is wrong with the document is a line of the script that fails.
@@ -40,10 +41,14 @@ extract() {
 		match(line, /^[ \t]+/)
 		indent = substr(line, 1, RLENGTH)
 		inside = 1
-		prompts = kind != "file" && substr(line, RLENGTH + 1, 2) == "# "
+		prompt = substr(line, RLENGTH + 1, 2)
+		prompts = kind != "file" && (prompt == "# " || prompt == "$ ")
+		user = prompts && prompt == "$ "
 		say("at=" NR)
 		if (kind == "file")
 			say("file " quote(path) " << \"END OF THE FILE\"")
+		if (user)
+			say("as_nobody << \"END OF THE USER\"")
 		if (kind == "check")
 			checked[name] = 1
 	}
@@ -60,9 +65,9 @@ extract() {
 			return
 		}
 		if (goes_on) {
-			sub(/^> /, "", line)
+			sub(/^>[ \t]*/, "", line)
 			say(line)
-		} else if (substr(line, 1, 2) == "# ") {
+		} else if (substr(line, 1, 2) == prompt) {
 			line = substr(line, 3)
 			say(line)
 		} else
@@ -72,9 +77,11 @@ extract() {
 	function end() {
 		if (inside && kind == "file")
 			say("END OF THE FILE")
+		if (inside && user)
+			say("END OF THE USER")
 		if (marked && !inside)
 			say("fault " quote("line " marked ": no block follows this mark"))
-		inside = marked = blank = goes_on = 0
+		inside = marked = blank = goes_on = user = 0
 	}
 	/^\.\. recipe(-file|-check|-undo)?: / {
 		end()
@@ -128,9 +135,13 @@ prelude() {
 	cat << 'EOF_PRELUDE'
 set -eE -o pipefail
 at=0
-trap 'echo "line $at of the document and below: $BASH_COMMAND: status $?"' ERR
+NODE=$(cut -d, -f1 /sys/devices/system/node/has_private_memory | cut -d- -f1)
+trap 'echo "line $at of the document and below: $BASH_COMMAND: status $?" >&2' ERR
 fault() { echo "$1"; return 1; }
 is() { [ "$1" = "$2" ] || { echo "\"$1\" is not \"$2\""; return 1; }; }
+fails() { # (What set -e does not see is a command behind "!")
+	! "$@" || { echo "this succeeded: $*"; return 1; }
+}
 within() {
 	local tries=$(($1 * 10))
 	shift
@@ -140,6 +151,8 @@ within() {
 		sleep 0.1
 	done
 }
+# In this directory, all of it or as far as it goes
+as_nobody() { setpriv --reuid nobody --clear-groups bash -e; }
 says() {
 	local regex=$1 said
 	shift
@@ -179,9 +192,10 @@ put_back() {
 # As after boot: cram is enabled nowhere
 disable() {
 	local file
-	find /sys/fs/cgroup -depth -name cgroup.subtree_control | while read -r file; do
-		! grep -qw cram "$file" || echo -cram > "$file"
-	done
+	find /sys/fs/cgroup -depth -name cgroup.subtree_control -exec grep -lw cram {} + |
+		while read -r file; do
+			echo -cram > "$file"
+		done
 }
 
 run_one() { # DIRECTORY NAME
@@ -194,23 +208,35 @@ run_one() { # DIRECTORY NAME
 		timeout -k 5 "$LIMIT" bash "$1/$2.run" < /dev/null || { status=$?; echo "undo: (status $status)"; }
 	fi
 	put_back "$kept"
-	systemctl daemon-reload || status=1
-	systemctl reset-failed
-	disable
 	return "$status"
 }
 
-# run_document DOCUMENT: lines of TAP, and its plan at last
-run_document() {
-	local dir name start
+# As after boot.  These take seconds in a guest, so they are done when there is a reason.
+clean_up() { # DIRECTORY NAME
+	if ls "$1/$2.kept"/*systemd* > /dev/null 2>&1; then
+		systemctl daemon-reload
+		systemctl reset-failed
+	fi
+	disable
+}
+
+# recipes DOCUMENT COMMAND...: the command is run with the directory and the name of each
+recipes() {
+	local dir name
 	dir=$(mktemp -d)
 	extract "$1" "$dir"
+	shift
 	while read -r name <&3; do
-		case "|${ONLY:-}|" in '||') ;; *) [[ $name =~ ${ONLY} ]] || continue ;; esac
-		start=$SECONDS
-		check "$name" run_one "$dir" "$name"
-		echo "# $name: $((SECONDS - start)) s"
+		[ -z "${ONLY:-}" ] || [[ $name =~ ${ONLY} ]] || continue
+		"$@" "$dir" "$name"
 	done 3< "$dir/names"
+}
+
+one() { # DIRECTORY NAME
+	local start=$SECONDS
+	check "$2" run_one "$@"
+	clean_up "$@"
+	echo "# $2: $((SECONDS - start)) s"
 }
 
 # --- first: would a wrong recipe be noticed? -----------------------------------------
@@ -320,28 +346,50 @@ Text only.
 
 	says nothing echo something
 
-.. recipe: enables
+.. recipe: succeeds
 
 ::
 
-	# echo +cram > /sys/fs/cgroup/cgroup.subtree_control
+	true
 
-.. recipe-check: enables
+.. recipe-check: succeeds
 
-	grep -w cram /sys/fs/cgroup/cgroup.subtree_control
+	fails false
+	fails true
+
+.. recipe: user
+
+::
+
+	$ id -un > /tmp/recipe-control
+	root
+	# false
+
+.. recipe-check: user
+
+	is "$(cat /tmp/recipe-control)" nobody
+	rm /tmp/recipe-control
 END
+verdict() { # DIRECTORY NAME
+	[ "$2" != hangs ] || LIMIT=3
+	if run_one "$@" > "$1/$2.out" 2>&1; then
+		got+=" $2"
+	else
+		got+=" not-$2"
+	fi
+	[[ $got =~ ( not-good| not-user) ]] && cat "$1/$2.out"
+	LIMIT=$limit
+}
 control() {
-	local want got
-	(n=0 LIMIT=2 ONLY='' run_document control.rst) > control.tap
-	got=$(sed -n 's/^\(not ok\|ok\) [0-9]* - /\1 /p' control.tap)
-	want=$(printf 'ok %s\n' good; printf 'not ok %s\n' fails wrong unchecked hangs stays empty silent; echo "ok enables")
-	[ "$got" = "$want" ] || { cat control.tap; return 1; }
-	[ ! -e /run/recipe-control ] || { find /run/recipe-control; return 1; }
-	! grep -w cram /sys/fs/cgroup/cgroup.subtree_control
+	local got='' limit=$LIMIT
+	ONLY='' recipes control.rst verdict
+	echo "$got"
+	[ "$got" = " good not-fails not-wrong not-unchecked not-hangs not-stays not-empty not-silent not-succeeds user" ] &&
+		[ ! -e /run/recipe-control ]
 }
 
 echo "TAP version 13"
 check "control: a recipe that fails is noticed" control
-run_document "$DOCUMENT"
+recipes "$DOCUMENT" one
 echo "1..$n"
 exit "$failed"
