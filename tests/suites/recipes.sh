@@ -24,12 +24,12 @@
 # look at what follows a "!"; within SECONDS COMMAND..., until it succeeds; says REGEX
 # COMMAND..., with a line that is so, whatever the status.
 #
-# ONLY=NAME picks, as everywhere; LIMIT=120: seconds for one.
+# ONLY=NAME picks, as everywhere; LIMIT=300: seconds for one.
 
 cd "$(dirname "$0")" || exit 1
 . ./lib-tap.sh
 
-: "${LIMIT:=120}" "${DOCUMENT:=cram-integration.rst}"
+: "${LIMIT:=300}" "${DOCUMENT:=cram-integration.rst}"
 
 # extract DOCUMENT DIRECTORY: NAME.sh and NAME.undo for each recipe, and the file "names",
 # in order.  What is wrong with the document is a line of the script that fails.

@@ -8,7 +8,7 @@ const struct verb *const verbs[] = {
 	&verb_list, &verb_show, &verb_set, &verb_enable, &verb_reclaim, &verb_run, &verb_watch,
 	&verb_top, &verb_advise,
 	&verb_nodes, &verb_node, &verb_drain,
-	&verb_apply, &verb_dump, &verb_doctor, &verb_metrics, NULL
+	&verb_apply, &verb_apply_unit, &verb_dump, &verb_doctor, &verb_metrics, NULL
 };
 
 const struct verb *find_verb(const char *name)

@@ -5,6 +5,7 @@
 
 #include "../src/cramcg.h"
 #include "../src/dropin.h"
+#include "../src/unit-file.h"
 
 static void see_key(const char *key, size_t len, uint64_t value, void *arg)
 {
@@ -81,6 +82,32 @@ static void merge(const char *text)
 	free(twice);
 }
 
+static void see_fault(const char *message, bool fault, void *arg)
+{
+	*(uint64_t *)arg += strlen(message) + fault;
+}
+
+/* What one file says, said by another in the same words, has to be the same */
+static void unit_file(struct cramcg *ctx, const char *text, size_t len, uint64_t *sum)
+{
+	struct unit_settings once = { 0 }, twice = { 0 };
+
+	unit_settings_parse(ctx, &once, "Service", "fuzz", text, len, see_fault, sum);
+	for (size_t i = 0; i < once.n; i++) {
+		_cleanup_free_ char *line = NULL, *value = strdup(once.list[i].s.value);
+
+		for (char *p = value; *p; p++)
+			*p = *p == ' ' ? ':' : *p;
+		if (asprintf(&line, "[Service]\n%s=%s", once.list[i].property, value) < 0)
+			abort();
+		unit_settings_parse(ctx, &twice, "Service", "fuzz", line, strlen(line), see_fault, sum);
+	}
+	if (once.n != twice.n || twice.faults || once.n > len)
+		abort();
+	unit_settings_free(&once);
+	unit_settings_free(&twice);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct cramcg *ctx;
@@ -94,7 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!size)
 		return 0;
 	text = strndup((const char *)data + 1, size - 1);
-	switch (*data % 10) {
+	switch (*data % 11) {
 	case 0: cramcg_parse_size(text, &bytes); break;
 	case 1: cramcg_parse_nodes(text, set); break;
 	case 2: cramcg_parse_keyed(text, see_key, &bytes); break;
@@ -105,6 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	case 7: canonical(ctx, 'n', text); break;
 	case 8: parse_look((const char *)data + 1, size - 1); break;
 	case 9: parse_duration(text, &seconds); merge(text); break;
+	case 10: unit_file(ctx, (const char *)data + 1, size - 1, &bytes); break;
 	}
 	free(text);
 	return 0;

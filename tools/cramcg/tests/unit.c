@@ -11,6 +11,7 @@
 
 #include "../src/cramcg.h"
 #include "../src/dropin.h"
+#include "../src/unit-file.h"
 
 static struct cramcg *ctx;
 
@@ -291,6 +292,131 @@ static void looks_are_remembered(void **state)
 	}
 }
 
+/* --- properties in unit files ------------------------------------------------------------ */
+
+struct faults { int faults, ignored; char last[256]; };
+
+static void see_fault(const char *message, bool fault, void *arg)
+{
+	struct faults *f = arg;
+
+	f->faults += fault;
+	f->ignored += !fault;
+	snprintf(f->last, sizeof(f->last), "%s", message);
+}
+
+static void parse_unit(struct unit_settings *u, const char *text, struct faults *f)
+{
+	if (unit_settings_parse(ctx, u, "Service", "a.service", text, strlen(text), see_fault, f))
+		fail_msg("out of memory");
+}
+
+/* All that is set, as "key=value key=value" */
+static const char *settings_of(const char *text, struct faults *f)
+{
+	static char all[512];
+	struct unit_settings u = { 0 };
+
+	*f = (struct faults) { 0 };
+	parse_unit(&u, text, f);
+	all[0] = '\0';
+	for (size_t i = 0; i < u.n; i++)
+		sprintf(all + strlen(all), "%s%s=%s", i ? " " : "", u.list[i].s.key, u.list[i].s.value);
+	if (u.require)
+		strcat(all, " required");
+	unit_settings_free(&u);
+	return all;
+}
+
+static void properties_are_read_as_systemd_reads(void **state)
+{
+	static const struct { const char *text, *settings; } cases[] = {
+		{ "", "" },
+		{ "[Service]\nExecStart=/bin/true X-CRAMMax=1M\n", "" },
+		{ "[Service]\nX-CRAMMax=64M\n", "max=67108864" },
+		{ "\xef\xbb\xbf[Service]\nX-CRAMMax=64M", "max=67108864" },
+		{ "[Service]\r\nX-CRAMMax=64M\r\n", "max=67108864" },
+		{ "  [Service]  \n\t X-CRAMMax \t=  64M  \n", "max=67108864" },
+		{ "[Service]\nX-CRAMMax=64M\nX-CRAMMax=infinity\n", "max=max" },
+		{ "[Service]\nX-CRAMMax=64M\nX-CRAMMax=\n", "" },
+		{ "[Service]\nX-CRAMMax=64M\n[Service]\nX-CRAMMax=1M\n", "max=1048576" },
+		{ "[Service]\n#X-CRAMMax=64M\n; X-CRAMMax=64M\n", "" },
+		{ "[Service]\nX-CRAMMax=\\\n# a comment\n  64M\nX-CRAMLow=1M\n", "max=67108864 low=1048576" },
+		{ "[Service]\nExecStart=/bin/echo \\\nX-CRAMMax=64M\n", "" },
+		{ "[Service]\nExecStart=/bin/echo \\\\\nX-CRAMMax=64M\n", "max=67108864" },
+		{ "[Service]\nExecStart=/bin/echo \\\n\nX-CRAMMax=64M\n", "max=67108864" },
+		{ "[Service]\nX-CRAMMax=64M\\", "max=67108864" },
+		{ "[Service]\nX-CRAMNodeMax=N1:1M N3:2M\nX-CRAMNodeMax=N1:infinity\n",
+		  "node.max=N3 2097152 node.max=N1 max" },
+		{ "[Service]\nX-CRAMNodeMax=N1:1M N11:2M\nX-CRAMNodeMax=\nX-CRAMNodeMax=N1:3M\n",
+		  "node.max=N1 3145728" },
+		{ "[Service]\nX-CRAMNodes=1,3-4\nX-CRAMPageMax=3000\nX-CRAMWritableBudget=inherit\n",
+		  "nodes=1,3-4 page.max=3000 writable_budget=inherit" },
+		{ "[Service]\nX-CRAMNodes=none\nX-CRAMRequire=yes\n", "nodes=none required" },
+		{ "[Service]\nX-CRAMRequire=on\nX-CRAMRequire=0\n", "" },
+	};
+	struct faults f;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_string_equal(settings_of(cases[i].text, &f), cases[i].settings);
+		assert_int_equal(f.faults + f.ignored, 0);
+	}
+}
+
+static void bad_properties_are_told_with_file_and_line(void **state)
+{
+	static const struct { const char *text, *message; } cases[] = {
+		{ "[Service]\n\nX-CRAMMax=-1\n", "a.service:3: X-CRAMMax=-1: " },
+		{ "[Service]\nX-CRAMMax=16777216T\n", "a.service:2: X-CRAMMax=16777216T: " },
+		{ "[Service]\nX-CRAMMax=much\n", "a.service:2: X-CRAMMax=much: " },
+		{ "[Service]\nX-CRAMMax=64\n", "a.service:2: X-CRAMMax=64: " },
+		{ "[Service]\nX-CRAMMax=50%\n", "a.service:2: X-CRAMMax=50%: " },
+		{ "[Service]\nX-CRAMNodes=a\n", "a.service:2: X-CRAMNodes=a: " },
+		{ "[Service]\nX-CRAMNodes=infinity\n", "a.service:2: X-CRAMNodes=infinity: " },
+		{ "[Service]\nX-CRAMNodes=1024\n", "a.service:2: X-CRAMNodes=1024: " },
+		{ "[Service]\nX-CRAMNodeMax=64M\n", "a.service:2: X-CRAMNodeMax=64M: " },
+		{ "[Service]\nX-CRAMLow=inherit\n", "a.service:2: X-CRAMLow=inherit: " },
+		{ "[Service]\nX-CRAMRequire=maybe\n", "a.service:2: X-CRAMRequire=maybe: it takes yes or no" },
+		{ "[Service]\nX-CRAMMax\n", "a.service:2: X-CRAMMax: a = is missing" },
+		{ "[Unit]\nX-CRAMMax=64M\n", "a.service:2: X-CRAMMax= belongs to the section [Service], and has no effect in [Unit]" },
+		{ "X-CRAMMax=64M\n", "a.service:1: X-CRAMMax= belongs to the section [Service], and has no effect in none" },
+		{ "[Service]\nX-CRAMMax=\033[31m\n", "a.service:2: X-CRAMMax=\\x1b[31m: " },
+		{ "[Service]\nX-CRAMLow=1M \\\n 2M\n", "a.service:2: X-CRAMLow=1M   2M: " },
+	};
+	struct faults f;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_string_equal(settings_of(cases[i].text, &f), "");
+		assert_int_equal(f.faults, 1);
+		if (strncmp(f.last, cases[i].message, strlen(cases[i].message)))
+			fail_msg("\"%s\" is not \"%s\"", f.last, cases[i].message);
+	}
+	/* Of a later version: not a reason to have none of the others */
+	assert_string_equal(settings_of("[Service]\nX-CRAMFuture=1\nX-CRAMMax=1M\n", &f), "max=1048576");
+	assert_int_equal(f.faults, 0);
+	assert_int_equal(f.ignored, 1);
+}
+
+static void later_files_count(void **state)
+{
+	struct unit_settings u = { 0 };
+	struct faults f = { 0 };
+
+	(void)state;
+	parse_unit(&u, "[Service]\nX-CRAMMax=1M\nX-CRAMLow=1M\n", &f);
+	parse_unit(&u, "[Service]\nX-CRAMMax=2M\nX-CRAMLow=\n", &f);
+	assert_int_equal(u.n, 1);
+	assert_string_equal(u.list[0].s.value, "2097152");
+	assert_string_equal(u.list[0].file, "a.service");
+	assert_int_equal(u.list[0].line, 2);
+	unit_settings_free(&u);
+	assert_string_equal(unit_section("a@b.service"), "Service");
+	assert_string_equal(unit_section("slice"), "Slice");
+	assert_null(unit_section("a.socket"));
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -302,6 +428,9 @@ int main(void)
 		cmocka_unit_test(sizes_are_printed), cmocka_unit_test(durations_are_parsed),
 		cmocka_unit_test(budgets_bind_down_the_tree), cmocka_unit_test(drop_ins_keep_what_they_have),
 		cmocka_unit_test(looks_are_remembered),
+		cmocka_unit_test(properties_are_read_as_systemd_reads),
+		cmocka_unit_test(bad_properties_are_told_with_file_and_line),
+		cmocka_unit_test(later_files_count),
 	};
 	int failed;
 
