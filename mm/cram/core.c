@@ -421,6 +421,10 @@ struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc)
 	if (err) {
 		WRITE_ONCE(cram_node_table[nid], NULL);
 		kthread_stop(cn->cramd);
+		/* Some files may have been there, and somebody have written to them */
+		cram_hot_stop(cn);
+		cram_state_stop(cn);
+		synchronize_rcu();
 		goto free;
 	}
 
