@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include <libcramcg.h>
@@ -46,7 +47,12 @@ static void free_settings(struct settings *s)
 		free(s->owned[i]);
 }
 
-/* One line on stderr, which is what runtimes pass on; text of others made printable */
+static bool to_log;
+
+/*
+ * One line on stderr, and in the log of the machine, because crun drops what hooks say;
+ * text of others made printable
+ */
 __attribute__((format(printf, 1, 2)))
 static int say(const char *format, ...)
 {
@@ -60,6 +66,8 @@ static int say(const char *format, ...)
 	if (line)
 		clean = cramcg_printable(line);
 	fprintf(stderr, "oci-cram-hook: %s\n", clean ? clean : "out of memory");
+	if (to_log)
+		syslog(LOG_DAEMON | LOG_ERR, "%s", clean ? clean : "out of memory");
 	free(clean);
 	free(line);
 	return -1;
@@ -401,6 +409,9 @@ int main(int argc, char **argv)
 		say("out of memory");
 		return 1;
 	}
+	/* A recorded tree is no machine, and has no log */
+	to_log = !*cramcg_root(ctx);
+	openlog("oci-cram-hook", LOG_PID, LOG_DAEMON);
 	state = read_object(STDIN_FILENO, "state");
 	err = state ? run(ctx, state) : -1;
 	json_decref(state);
