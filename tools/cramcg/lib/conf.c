@@ -31,19 +31,6 @@ static int bad_line(struct conf *c, const char *why)
 	return fail(c->ctx, EINVAL, "%s:%d: %s", c->file, c->line, why);
 }
 
-static char *trim(char *s)
-{
-	char *end;
-
-	while (isspace((unsigned char)*s))
-		s++;
-	end = s + strlen(s);
-	while (end > s && isspace((unsigned char)end[-1]))
-		end--;
-	*end = '\0';
-	return s;
-}
-
 /* \\ and \xNN, in place; false for any other use of a backslash */
 static bool unquote(char *s)
 {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "libcramcg.h"
+#include "util.h"
 
 /* No file that is read here is larger: 1024 nodes in cram.numa_stat fit */
 #define FILE_MAX	(64 * 1024)
@@ -18,11 +19,6 @@ struct cramcg {
 	int cgroups;		/* that directory, or -1 */
 	char *error;
 };
-
-static inline void free_pointer(void *p) { free(*(void **)p); }
-static inline void close_fd(int *fd) { if (*fd >= 0) close(*fd); }
-#define _cleanup_free_	__attribute__((cleanup(free_pointer)))
-#define _cleanup_close_	__attribute__((cleanup(close_fd)))
 
 /* context.c: note why, and return -err */
 int fail(struct cramcg *ctx, int err, const char *format, ...)

@@ -1,9 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* key=value arguments, and the changes that they come to: for set, node, apply. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cramcg.h"
+
+int make_cgroup(struct cramcg *ctx, const char *path, char **failed)
+{
+	_cleanup_free_ char *dir = NULL;
+	size_t from = strlen(cramcg_mount(ctx)) + 1;
+
+	*failed = NULL;
+	if (asprintf(&dir, "%s%s", cramcg_mount(ctx), path) < 0) {
+		dir = NULL;
+		return -ENOMEM;
+	}
+	for (char *slash = strchrnul(dir + from, '/'); ; slash = strchrnul(slash + 1, '/')) {
+		bool last = !*slash;
+
+		*slash = '\0';
+		if (mkdir(dir, 0755) && errno != EEXIST) {
+			int err = -errno;
+
+			*failed = dir;
+			dir = NULL;
+			return err;
+		}
+		if (last)
+			return 0;
+		*slash = '/';
+	}
+}
 
 bool split_settings(int argc, char **argv, struct cramcg_setting *s)
 {

@@ -10,14 +10,11 @@
 #include <unistd.h>
 
 #include "../lib/libcramcg.h"
+#include "../lib/util.h"
 
 #define CRAMCG_VERSION	"1.0"
 
-static inline void free_pointer(void *p) { free(*(void **)p); }
-static inline void close_fd(int *fd) { if (*fd >= 0) close(*fd); }
 static inline void close_file(FILE **f) { if (*f) fclose(*f); }
-#define _cleanup_free_	__attribute__((cleanup(free_pointer)))
-#define _cleanup_close_	__attribute__((cleanup(close_fd)))
 #define _cleanup_fclose_ __attribute__((cleanup(close_file)))
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof(*(a)))
 
@@ -227,6 +224,11 @@ struct slow {
 };
 int wait_for(struct slow *s);
 
+/*
+ * The cgroup of a path, with what is above it: 0 or a negative errno, and the directory
+ * that could not be made, which the caller frees
+ */
+int make_cgroup(struct cramcg *ctx, const char *path, char **failed);
 /* "key=value" arguments; the strings of argv are cut at "=" */
 bool split_settings(int argc, char **argv, struct cramcg_setting *s);
 /* Prints the changes of a plan as lines or JSON; returns how many differ */

@@ -60,13 +60,6 @@ static const char *const defaults[][2] = {
 	{ "nodes", "" }, { "page.max", "max" },
 };
 
-static bool ends_with(const char *name, const char *suffix)
-{
-	size_t len = strlen(name), end = strlen(suffix);
-
-	return len > end && !strcmp(name + len - end, suffix);
-}
-
 /* --- units that are known -------------------------------------------------------------- */
 
 static struct known *find(struct daemon *d, const char *name)
@@ -162,14 +155,19 @@ static bool could_have(const struct daemon *d, const char *name)
 	return false;
 }
 
+static void forget_meant(struct daemon *d)
+{
+	while (d->nr_meant)
+		free(d->meant[--d->nr_meant]);
+}
+
 /* Those beside which cram-generator wrote something */
 static void read_meant(struct daemon *d)
 {
 	DIR *dir = opendir(GENERATED_DIR);
 	struct dirent *e;
 
-	while (d->nr_meant)
-		free(d->meant[--d->nr_meant]);
+	forget_meant(d);
 	while (dir && (e = readdir(dir))) {
 		size_t len = strlen(e->d_name);
 		_cleanup_free_ char *file = NULL;
@@ -338,7 +336,7 @@ static void follow(struct daemon *d, struct known *k, const struct unit *unit,
 		forget(d, k->name);
 	} else if (!*unit->cgroup) {
 		/* A scope gets its cgroup; others have what runs before them */
-		if (ends_with(k->name, ".scope"))
+		if (has_suffix(k->name, ".scope"))
 			k->waits = true;
 		else
 			forget(d, k->name);
@@ -475,7 +473,7 @@ static int on_unit_new(sd_bus_message *m, void *arg, sd_bus_error *error)
 	int r = sd_bus_message_read(m, "so", &name, NULL);
 
 	(void)error;
-	if (r < 0 || !ends_with(name, ".scope") || !could_have(arg, name))
+	if (r < 0 || !has_suffix(name, ".scope") || !could_have(arg, name))
 		return 0;
 	return done(arg, unit_now(arg, name));
 }
@@ -506,7 +504,7 @@ static int on_job_removed(sd_bus_message *m, void *arg, sd_bus_error *error)
 	if (sd_bus_message_read(m, "uoss", NULL, NULL, &name, NULL) < 0 || !unit_section(name))
 		return 0;
 	k = find(d, name);
-	if (ends_with(name, ".scope"))
+	if (has_suffix(name, ".scope"))
 		return k && k->waits ? done(d, unit_now(d, name)) : 0;
 	if (!could_have(d, name))
 		return 0;
@@ -641,8 +639,7 @@ int main(int argc, char **argv)
 	while (d.n)
 		forget(&d, d.units[d.n - 1]->name);
 	free(d.units);
-	while (d.nr_meant)
-		free(d.meant[--d.nr_meant]);
+	forget_meant(&d);
 	free(d.meant);
 	sd_event_source_unref(d.retry);
 	sd_event_unref(d.event);

@@ -77,19 +77,6 @@ static void tell(struct parse *p, bool fault, const char *format, ...)
 	p->fn(printable ? printable : "out of memory", fault, p->arg);
 }
 
-static char *trim(char *s)
-{
-	char *end;
-
-	while (isspace((unsigned char)*s))
-		s++;
-	end = s + strlen(s);
-	while (end > s && isspace((unsigned char)end[-1]))
-		end--;
-	*end = '\0';
-	return s;
-}
-
 /* As systemd has it */
 static int boolean(const char *value)
 {
@@ -234,22 +221,14 @@ static int logical_line(struct parse *p, char *line)
 	return 0;
 }
 
-static bool is_blank(const char *s, size_t len)
+/* The first character that is no white space; EOF: there is none */
+static int first_of(const char *s, size_t len)
 {
 	while (len && isspace((unsigned char)*s)) {
 		s++;
 		len--;
 	}
-	return !len;
-}
-
-static bool is_comment(const char *s, size_t len)
-{
-	while (len && isspace((unsigned char)*s)) {
-		s++;
-		len--;
-	}
-	return !len || *s == '#' || *s == ';';
+	return len ? (unsigned char)*s : EOF;
 }
 
 /* Of two, the first takes away the meaning of the second */
@@ -292,12 +271,13 @@ int unit_settings_parse(struct cramcg *ctx, struct unit_settings *u, const char 
 		const char *eol = memchr(text, '\n', end - text);
 		size_t part = (eol ? eol : end) - text;
 		const char *start = text;
+		int first = first_of(start, part);
 		bool goes_on;
 
 		text = eol ? eol + 1 : end;
 		number++;
 		/* Between the parts of a line that goes on, comments are left out */
-		if (is_comment(start, part) && (!whole || !is_blank(start, part)))
+		if (first == '#' || first == ';' || (first == EOF && !whole))
 			continue;
 		if (part && start[part - 1] == '\r')
 			part--;

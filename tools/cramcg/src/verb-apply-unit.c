@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
 
@@ -77,32 +76,10 @@ static void say(const char *message, bool fault, void *arg)
 	(void)fault;
 }
 
-/* A slice that is about to start has no cgroup yet; systemd takes the one that is there */
-static int make_cgroup(struct cramcg *ctx, const char *path)
-{
-	_cleanup_free_ char *dir = NULL;
-	size_t from;
-
-	if (asprintf(&dir, "%s%s", cramcg_mount(ctx), path) < 0) {
-		dir = NULL;
-		return -ENOMEM;
-	}
-	from = strlen(cramcg_mount(ctx)) + 1;
-	for (char *slash = strchrnul(dir + from, '/'); ; slash = strchrnul(slash + 1, '/')) {
-		bool last = !*slash;
-
-		*slash = '\0';
-		if (mkdir(dir, 0755) && errno != EEXIST)
-			return -errno;
-		if (last)
-			return 0;
-		*slash = '/';
-	}
-}
-
 static int apply(struct cramcg *ctx, const char *name, const struct unit *unit,
 		 const struct unit_settings *u, char **message)
 {
+	_cleanup_free_ char *failed = NULL;
 	int err;
 
 	if (!u->n)
@@ -115,8 +92,9 @@ static int apply(struct cramcg *ctx, const char *name, const struct unit *unit,
 			    u->list[0].property, name,
 			    err == -EINVAL ? "is the root cgroup, which has no limits" : "has no cgroup") < 0)
 		*message = NULL;
+	/* A slice that is about to start has no cgroup yet; systemd takes the one that is there */
 	if (!err && cramcg_mount(ctx) && !strcmp(unit_section(name), "Slice"))
-		err = make_cgroup(ctx, unit->cgroup);
+		err = make_cgroup(ctx, unit->cgroup, &failed);
 	if (!err)
 		err = unit_apply(ctx, unit->cgroup, u, message);
 	return err;

@@ -30,19 +30,11 @@ struct apply {
 /* Directories on the way, and cram in them; removed again by nobody: they are empty */
 static int create(struct cramcg *ctx, const char *path)
 {
-	_cleanup_free_ char *full = NULL;
+	_cleanup_free_ char *failed = NULL;
+	int err = make_cgroup(ctx, path, &failed);
 
-	if (asprintf(&full, "%s%s", cramcg_mount(ctx), path) < 0) {
-		full = NULL;
-		return -ENOMEM;
-	}
-	for (char *p = full + strlen(cramcg_mount(ctx)); (p = strchr(p + 1, '/')); *p = '/') {
-		*p = '\0';
-		if (mkdir(full, 0755) && errno != EEXIST)
-			return report(STATUS_FAILED, "%s: %s", full, strerror(errno));
-	}
-	if (mkdir(full, 0755) && errno != EEXIST)
-		return report(STATUS_FAILED, "%s: %s", full, strerror(errno));
+	if (err)
+		return report(STATUS_FAILED, "%s: %s", failed ? failed : path, strerror(-err));
 	return cramcg_enable(ctx, path) ? report(STATUS_FAILED, "%s", cramcg_error(ctx)) : 0;
 }
 
