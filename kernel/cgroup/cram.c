@@ -85,7 +85,7 @@ struct cram_cgroup_cpu {
  * @over: as many of these as are over cram.low
  * @subtree: of these, eviction wants so many
  * @share: of those of the cgroup itself, so many still
- * @carry: what was due of it by now beyond what was wanted, in fractions of a page,
+ * @carry: what was due of it by now beyond what it gave, in fractions of a page,
  *	CRAM_PAGE_SHIFT; so that in the long run all give what is due, to the page
  * @own_carry: the same of the pages of the cgroup itself
  * @rounds: in a row, in which it was spared and gave less than its share
@@ -610,14 +610,38 @@ static bool cram_is_broke(struct cram_levy *levy)
 }
 
 /*
+ * Fractions of a page that are carried. A division is exact among 2^18 cgroups. No more
+ * is carried than one run of relief wants, so nobody pays for a past that is long over.
+ */
+#define CRAM_PAGE_SHIFT		20
+#define CRAM_CARRY_MAX		(1024 << CRAM_PAGE_SHIFT)
+
+static s32 cram_carry(s64 due)
+{
+	return clamp_t(s64, due, -CRAM_CARRY_MAX, CRAM_CARRY_MAX);
+}
+
+static s32 cram_carry_pages(s32 carry, long nr)
+{
+	nr = clamp(nr, -1L << CRAM_PAGE_SHIFT, 1L << CRAM_PAGE_SHIFT);
+	return cram_carry(carry + ((s64)nr << CRAM_PAGE_SHIFT));
+}
+
+/*
  * What can @cg give? Its children have been asked before. The numbers of one that is
  * removed are void, its pages are among those of its parent. RCU.
+ *
+ * The last round may have ended before all was given, as there were cells enough. Who
+ * was not reached by then is not taken for one who paid.
  */
 static void cram_assess(struct cram_cgroup *cg, int nid)
 {
 	struct cram_levy *levy = &cg->node[nid].levy;
 	unsigned long own = cram_resident_here(cg, nid), below = 0;
 	struct cgroup_subsys_state *css;
+
+	levy->own_carry = cram_carry_pages(levy->own_carry, levy->share);
+	levy->subtree = levy->share;
 
 	css_for_each_child(css, &cg->css) {
 		struct cram_cgroup *child = css_cram(css);
@@ -626,7 +650,9 @@ static void cram_assess(struct cram_cgroup *cg, int nid)
 			continue;
 		own -= min_t(unsigned long, own, cram_resident_here(child, nid));
 		below += child->node[nid].levy.payable;
+		levy->subtree += child->node[nid].levy.subtree;
 	}
+	levy->carry = cram_carry_pages(levy->carry, levy->subtree);
 	levy->own = cram_is_broke(levy) ? 0 : own;
 	levy->payable = levy->own + below;
 	if (levy->payable)
@@ -636,19 +662,15 @@ static void cram_assess(struct cram_cgroup *cg, int nid)
 	levy->spared = false;
 }
 
-/* Fractions of a page that are carried. A division is exact among 2^18 cgroups. */
-#define CRAM_PAGE_SHIFT		20
-#define CRAM_CARRY_MAX		(2 << CRAM_PAGE_SHIFT)
-
 /*
  * @wanted, to be divided in proportion to parts of @all
  *
  * @seen of @all so far, of which @due; @left of that, and of what was carried, is
- * nobody's yet. @nr parts are not 0, and have @carried.
+ * nobody's yet; @given is. @nr parts are not 0, and have @carried.
  */
 struct cram_division {
 	unsigned long wanted, all;
-	unsigned long seen;
+	unsigned long seen, given;
 	u64 due;
 	s64 left, carried;
 	s32 mean;
@@ -680,7 +702,8 @@ static void cram_divide(struct cram_division *d, unsigned long wanted)
 /*
  * The next part, in whole pages: what is due of it, what it carries, and what its
  * siblings before it have left. All parts together are what is wanted, and none is
- * more than there is of it.
+ * more than there is of it. So siblings that have given too much before take nothing
+ * from what is wanted of those behind them.
  */
 static unsigned long cram_part_of(struct cram_division *d, unsigned long part, s32 *carry)
 {
@@ -688,19 +711,30 @@ static unsigned long cram_part_of(struct cram_division *d, unsigned long part, s
 	unsigned long give;
 	s64 due;
 
-	if (!part || d->wanted == d->all)
-		return part;
-	if (!d->wanted)
+	if (!part || !d->wanted)
 		return 0;
+	if (d->wanted == d->all) {
+		d->given += part;
+		return part;
+	}
 	d->seen += part;
 	d->due = mul_u64_u64_div_u64(d->seen, (u64)d->wanted << CRAM_PAGE_SHIFT, d->all);
 	due = (s64)(d->due - before) + *carry - d->mean;
-	d->left += due;
-	give = d->left < 0 ? 0 : min_t(u64, d->left >> CRAM_PAGE_SHIFT, part);
+	d->left = max(d->left + due, 0);
+	give = min3((unsigned long)(d->left >> CRAM_PAGE_SHIFT), part, d->wanted - d->given);
 	d->left -= (s64)give << CRAM_PAGE_SHIFT;
-	due -= (s64)give << CRAM_PAGE_SHIFT;
-	*carry = clamp_t(s64, due, -CRAM_CARRY_MAX, CRAM_CARRY_MAX);
+	d->given += give;
+	*carry = cram_carry(due - ((s64)give << CRAM_PAGE_SHIFT));
 	return give;
+}
+
+/* Who carries much and has little cannot give all of it: others have @more, and stand in */
+static unsigned long cram_stand_in(struct cram_division *d, unsigned long more, s32 *carry)
+{
+	more = min(more, d->wanted - d->given);
+	d->given += more;
+	*carry = cram_carry_pages(*carry, -(long)more);
+	return more;
 }
 
 /*
@@ -738,6 +772,22 @@ static void cram_share_below(struct cram_cgroup *cg, int nid)
 			child->subtree = cram_part_of(&excess, child->over, &child->carry) +
 					 cram_part_of(&rest, child->payable - child->over,
 						      &child->carry);
+	}
+	if (excess.given + rest.given == levy->subtree)
+		return;
+
+	levy->share += cram_stand_in(&excess, levy->own - levy->share, &levy->own_carry);
+	css_for_each_child(css, &cg->css) {
+		struct cram_levy *child = &css_cram(css)->node[nid].levy;
+
+		if (!cram_cgroup_alive(css_cram(css)))
+			continue;
+		if (rest.wanted)
+			child->subtree += cram_stand_in(&rest, child->payable - child->subtree,
+							&child->carry);
+		else
+			child->subtree += cram_stand_in(&excess, child->over - child->subtree,
+							&child->carry);
 	}
 }
 

@@ -396,11 +396,23 @@ static void cram_test_shares_below(struct kunit *test)
 	cram_cgroup_gave(a1, TEST_NID, 10);
 	KUNIT_EXPECT_EQ(test, cram_test_share_of(a1), 0);
 
-	/* Each time anew */
+	/* Each time anew, if all have given */
+	cram_cgroup_gave(a, TEST_NID, 5);
+	cram_cgroup_gave(b1, TEST_NID, 10);
 	cram_test_share(test, top, 60);
 	KUNIT_EXPECT_EQ(test, cram_test_share_of(a1), 30);
 
+	/* Who has not, is as far behind its siblings as before, at each level */
+	cram_cgroup_gave(a, TEST_NID, 10);
+	cram_cgroup_gave(b1, TEST_NID, 20);
+	cram_test_share(test, top, 60);
+	KUNIT_EXPECT_EQ(test, cram_test_share_of(b1), 5);
+	KUNIT_EXPECT_EQ(test, cram_test_share_of(a), 0);
+	KUNIT_EXPECT_EQ(test, cram_test_share_of(a1), 55);
+
 	/* What is of one that is removed, is its parent's */
+	cram_cgroup_gave(a1, TEST_NID, 55);
+	cram_cgroup_gave(b1, TEST_NID, 5);
 	WRITE_ONCE(b1->dying, true);
 	cram_test_share(test, top, 30);
 	KUNIT_EXPECT_EQ(test, cram_test_share_of(b), 10);
@@ -432,6 +444,7 @@ static void cram_test_shares_sum(struct kunit *test)
 		struct cram_cgroup *top = cram_test_resident(test, NULL, i % 3 ? 0 : 77, 0);
 		unsigned long here[NR_CHILDREN], over[NR_CHILDREN], wanted, sum;
 		unsigned long all = i % 3 ? 0 : 77, excess = all;
+		s32 carry = i % 2 ? CRAM_CARRY_MAX : 1 << CRAM_PAGE_SHIFT;
 		struct cram_cgroup *child[NR_CHILDREN];
 
 		for (c = 0; c < NR_CHILDREN; c++) {
@@ -445,7 +458,7 @@ static void cram_test_shares_sum(struct kunit *test)
 		x = x * 1664525 + 1013904223;
 		wanted = all ? (x >> 8) % all : 0;
 		for (c = 0; c < NR_CHILDREN; c++)
-			child[c]->node[TEST_NID].levy.carry = (s32)(x >> c) % CRAM_CARRY_MAX / 2;
+			child[c]->node[TEST_NID].levy.carry = (s32)(x >> c) % carry;
 		KUNIT_EXPECT_EQ(test, cram_test_share(test, top, wanted), wanted);
 		sum = cram_test_share_of(top);
 		for (c = 0; c < NR_CHILDREN; c++) {
@@ -454,8 +467,8 @@ static void cram_test_shares_sum(struct kunit *test)
 			sum += share;
 			KUNIT_EXPECT_LE(test, share, wanted <= excess ? over[c] : here[c]);
 			if (wanted <= excess && excess)
-				KUNIT_EXPECT_LE(test, abs_diff(share,
-							       wanted * over[c] / excess), 3);
+				KUNIT_EXPECT_LE(test, abs_diff(share, wanted * over[c] / excess),
+						2 + 2 * (carry >> CRAM_PAGE_SHIFT));
 		}
 		KUNIT_EXPECT_EQ_MSG(test, sum, wanted, "round %d", i);
 	}
@@ -467,12 +480,14 @@ static void cram_test_shares_sum(struct kunit *test)
  */
 static void cram_test_shares_in_turn(struct kunit *test)
 {
-	static const struct { int cgroups, rounds, most, away; } cases[] = {
-		{ 3, 100, 1 }, { 20, 100, 1 }, { 20, 100, 7 }, { 20, 300, 100, 5 },
-		{ 200, 20, 90 }, { 3000, 2, 1 },
+	/* @within so many pages; with @cut, relief ends when half of what was wanted is given */
+	static const struct { int cgroups, rounds, most, within, away; bool cut; } cases[] = {
+		{ 3, 100, 1, 2 }, { 20, 100, 1, 2 }, { 20, 100, 7, 2 }, { 20, 300, 100, 2, 5 },
+		{ 200, 20, 90, 2 }, { 3000, 2, 1, 2 }, { 3, 100, 10, 4, .cut = true },
+		{ 20, 300, 20, 4, .cut = true }, { 200, 60, 200, 4, .cut = true },
 	};
 	u32 x = 1;
-	int i, n, c, round;
+	int i, n, c, round, hand = 0;
 
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct cram_cgroup *top = cram_test_resident(test, NULL, 0, 0), **child;
@@ -495,20 +510,29 @@ static void cram_test_shares_in_turn(struct kunit *test)
 			x = x * 1664525 + 1013904223;
 			wanted = 1 + (x >> 8) % cases[i].most;
 			KUNIT_EXPECT_EQ(test, cram_test_share(test, top, wanted), wanted);
-			for (sum = 0, c = 0; c < n; c++) {
-				gave[c] += cram_test_share_of(child[c]);
+			for (sum = 0, c = 0; c < n; c++)
 				sum += cram_test_share_of(child[c]);
-			}
 			KUNIT_EXPECT_EQ(test, sum, wanted);
+			if (cases[i].cut)
+				wanted = DIV_ROUND_UP(wanted, 2);
 			all += wanted;
 			here += round % 2 ? 0 : wanted;
+			for (; wanted; hand++) {
+				unsigned long nr;
+
+				c = hand % n;
+				nr = min(cram_test_share_of(child[c]), wanted);
+				cram_cgroup_gave(child[c], TEST_NID, nr);
+				gave[c] += nr;
+				wanted -= nr;
+			}
 		}
 		for (c = cases[i].away; c < n; c++) {
 			least = min(least, gave[c]);
 			most = max(most, gave[c]);
 		}
-		KUNIT_EXPECT_LE_MSG(test, most - least, 2, "%lu to %lu of %lu, case %d", least,
-				    most, all, i);
+		KUNIT_EXPECT_LE_MSG(test, most - least, cases[i].within, "%lu to %lu of %lu, case %d",
+				    least, most, all, i);
 		for (c = 0; c < cases[i].away; c++)
 			KUNIT_EXPECT_LE_MSG(test, abs_diff(gave[c], here / n), 2,
 					    "%lu, and %lu, case %d", gave[c], here / n, i);
