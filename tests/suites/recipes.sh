@@ -192,7 +192,7 @@ put_back() {
 # As after boot: cram is enabled nowhere
 disable() {
 	local file
-	find /sys/fs/cgroup -depth -name cgroup.subtree_control -exec grep -lw cram {} + |
+	find /sys/fs/cgroup -depth -name cgroup.subtree_control -exec grep -slw cram {} + |
 		while read -r file; do
 			echo -cram > "$file"
 		done
