@@ -671,8 +671,11 @@ static void crowded(int n, size_t pages, int poor)
 	const int rounds = getenv("ROUNDS") ? atoi(getenv("ROUNDS")) : 1;
 	int64_t left, least = INT64_MAX, most = 0;
 	char *p = crowd(n, pages, poor);
+	int *have = calloc(pages + 1, sizeof(*have));
 	struct cg cg;
 	int i;
+
+	CHECK(have);
 
 	CHECK_EQ(count_resident(p, n * pages), n * pages);
 	pay(1);
@@ -688,11 +691,15 @@ static void crowded(int n, size_t pages, int poor)
 			CHECK_EQ(left, pages);
 			continue;
 		}
+		have[left]++;
 		least = left < least ? left : least;
 		most = left > most ? left : most;
 	}
 	tap_note("%d of %d cgroups of %zu pages have %lld to %lld left", payers, n, pages,
 		 (long long)least, (long long)most);
+	for (left = least; left <= most; left++)
+		tap_note("%lld left: %d", (long long)left, have[left]);
+	free(have);
 	CHECK(least < (int64_t)pages / 2 + 2);
 	/* A page cannot be divided, and the last relief may have been for one that came back */
 	CHECK(most - least <= 2);
