@@ -946,8 +946,8 @@ static void cxl_cram_remove_region(struct device *dev)
 
 /*
  * By sysfs, because the region or a device goes, orderly or by surprise. Cannot be
- * refused, so it takes a bounded time: what cannot be moved off by then stays readable
- * for as long as the device is.
+ * refused: when no page can be moved off any more, those that are left stay readable for
+ * as long as the device is there.
  */
 static void cxl_cram_remove(struct device *dev)
 {

@@ -741,7 +741,8 @@ EXPORT_SYMBOL_GPL(cram_retire_node);
  * Otherwise as cram_unregister_node(), with more patience, but the driver's
  * ops are not called any more in any case.
  *
- * Context: process, may sleep for some seconds.
+ * Context: process, may sleep for as long as pages can be moved. Where none can, for
+ * some seconds, and for a hundred where a disk was given pages and writes none.
  * Return: 0, or -EBUSY when somebody holds pages: then the node is lost for
  * good, and the memory has to stay. Unless the content is lost, the pages can
  * still be read; before that ends, cram_retire_node() has to be called.
