@@ -20,6 +20,9 @@
 /* Time to be killed in: an emulated machine with debugging needs a few. */
 #define IN_TIME		60
 
+/* Of each kind */
+#define KILLS		3
+
 static struct cg victim_cg;
 
 /* As it was at first, and such that the node is always low. */
@@ -207,23 +210,34 @@ static struct cg fill_node(unsigned int words)
 	return hog;
 }
 
-/* As soon as without a node, whatever it is that the node is short of. */
+static void time_to_kill(const char *enabled, double *least)
+{
+	struct peer peer;
+	double took;
+
+	CHECK_EQ(write_text("/sys/kernel/mm/cram/enabled", enabled), 0);
+	peer = peer_start(cold_data, NULL);
+	took = is_killed(&peer);
+	*least = took < *least ? took : *least;
+}
+
+/*
+ * As soon as without a node, whatever it is that the node is short of. The shortest times
+ * are compared, as the host may be busy with something else now and then.
+ */
 static void killed_as_soon(void)
 {
-	double without, with;
-	struct peer peer;
+	double without = IN_TIME, with = IN_TIME;
 
 	make_victim();
 	CHECK_EQ(cg_printf(&victim_cg, "memory.max", "%lu", MEMORY_MAX), 0);
-	CHECK_EQ(write_text("/sys/kernel/mm/cram/enabled", "0"), 0);
-	peer = peer_start(cold_data, NULL);
-	without = is_killed(&peer);
-	CHECK_EQ(write_text("/sys/kernel/mm/cram/enabled", "1"), 0);
-	peer = peer_start(cold_data, NULL);
-	with = is_killed(&peer);
-	/* Two readings are waited for, and the host may be busy with something else */
-	CHECK(with <= 2 * without + 3, "%.1f s, and without the node %.1f s", with, without);
-	CHECK_EQ(cg_key(&victim_cg, "memory.events", "oom_kill"), 2);
+	for (int i = 0; i < KILLS; i++) {
+		time_to_kill("0", &without);
+		time_to_kill("1", &with);
+	}
+	/* For readings it waits half a second at most, however small the cgroup is */
+	CHECK(with <= 2 * without + 0.5, "%.2f s, and without the node %.2f s", with, without);
+	CHECK_EQ(cg_key(&victim_cg, "memory.events", "oom_kill"), 2 * KILLS);
 }
 
 static void node_full(unsigned int words, const char *refusal, const char *other)
