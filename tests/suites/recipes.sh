@@ -211,13 +211,19 @@ run_one() { # DIRECTORY NAME
 	return "$status"
 }
 
-# As after boot.  These take seconds in a guest, so they are done when there is a reason.
+# As after boot.  A reload takes ten seconds in a guest, so it is left to the next recipe if
+# that has one.
 clean_up() { # DIRECTORY NAME
 	if ls "$1/$2.kept"/*systemd* > /dev/null 2>&1; then
-		systemctl daemon-reload
 		systemctl reset-failed
+		: > "$1/stale"
 	fi
 	disable
+}
+prepare() { # DIRECTORY NAME
+	[ -e "$1/stale" ] || return 0
+	rm "$1/stale"
+	grep -qw daemon-reload "$1/$2.sh" || systemctl daemon-reload
 }
 
 # recipes DOCUMENT COMMAND...: the command is run with the directory and the name of each
@@ -234,6 +240,7 @@ recipes() {
 
 one() { # DIRECTORY NAME
 	local start=$SECONDS
+	prepare "$@"
 	check "$2" run_one "$@"
 	clean_up "$@"
 	echo "# $2: $((SECONDS - start)) s"
