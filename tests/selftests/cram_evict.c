@@ -662,6 +662,8 @@ static void pay(int64_t wanted)
 	CHECK(WAIT_FOR(SETTLES + wanted / 50, state_is("open")), "%lld pages wanted, %lld bytes short",
 	      (long long)wanted, (long long)short_by());
 	set_low(0);
+	/* What the disk is still writing would come back at the next swapoff */
+	settled_free();
 }
 
 /* Fewer pages are wanted than there are cgroups: somebody gives them all the same. */
@@ -676,14 +678,12 @@ static void crowded(int n, size_t pages, int poor)
 	int i;
 
 	CHECK(have);
-
 	CHECK_EQ(count_resident(p, n * pages), n * pages);
 	pay(1);
 	pay(payers / 3);
 	/* And when half of all is wanted, at once or bit by bit, all give alike. */
 	for (i = 0; i < rounds; i++)
 		pay(payers * pages / 2 / rounds);
-	nap_ms(500);
 	for (i = 0; i < n; i++) {
 		snprintf(cg.path, sizeof(cg.path), "%.150s/s%d", cg_here.path, i);
 		left = current_of(&cg) / (int64_t)PAGE;
@@ -717,6 +717,11 @@ static void crowd_of_3(void)
 static void crowd_of_20(void)
 {
 	crowded(20, 60, 0);
+}
+
+static void crowd_of_3_some_poor(void)
+{
+	crowded(3, 400, 3);
 }
 
 static void crowd_of_20_some_poor(void)
@@ -1125,6 +1130,7 @@ static const struct scenario scenarios[] = {
 	{ "few pages of 3 equal ones", crowd_of_3 },
 	{ "few pages of 20 equal ones", crowd_of_20 },
 	{ "few pages of many equal ones", crowd_of_many_rich },
+	{ "few pages of 3, of whom one cannot pay", crowd_of_3_some_poor },
 	{ "few pages of 20, of whom some cannot pay", crowd_of_20_some_poor },
 	{ "few pages of many, of whom some cannot pay", crowd_of_many_some_poor },
 	{ "what is read stays", cold_first },
