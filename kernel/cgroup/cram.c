@@ -1499,10 +1499,10 @@ static ssize_t cram_writable_budget_write(struct kernfs_open_file *of, char *buf
 	 */
 	over = cram_revoke_cgroup(cg);
 	/* It may be just a CPU that has not sorted it into an LRU list yet */
-	if (over)
+	if (over && !cram_cgroup_is_dying(cg))
 		lru_add_drain_all();
 	/* cgroup_rmdir() waits for us with cgroup_mutex held */
-	while (over && !css_is_dying(&cg->css)) {
+	while (over && !cram_cgroup_is_dying(cg)) {
 		err = signal_pending(current) ? -EINTR :
 		      cram_patience_is_over(&end, CRAM_REVOKE_TIME) ? -EBUSY : 0;
 		if (err)

@@ -683,6 +683,15 @@ static void cram_demand_range(struct cram_demand *demand, unsigned long *first,
 	}
 }
 
+/* Does whoever is waiting have something else to do? Then the worker goes on. */
+static bool cram_meet_ends(const struct cram_demand *demand)
+{
+	if (signal_pending(current))
+		return true;
+	/* cgroup_rmdir() waits for who lowers its budget with cgroup_mutex held */
+	return demand->top && cram_cgroup_is_dying(demand->top);
+}
+
 /* Revoke so many pages of an owner that are of this age at least */
 static unsigned long cram_revoke_aged(struct cram_demand *demand, struct cram_owner *owner,
 				      unsigned long share, unsigned int age)
@@ -693,12 +702,12 @@ static unsigned long cram_revoke_aged(struct cram_demand *demand, struct cram_ow
 
 	cram_demand_range(demand, &pfn, &last);
 	entry = xa_find(&owner->upgraded, &pfn, last, XA_PRESENT);
-	while (entry && nr < share && !signal_pending(current)) {
+	while (entry && nr < share && !cram_meet_ends(demand)) {
 		want = min3(share - nr, cram_over(demand, owner),
 			    (unsigned long)CRAM_REVOKE_BATCH);
 		if (!want)
 			break;
-		for (; entry && batch.nr < want;
+		for (; entry && batch.nr < want && !cram_meet_ends(demand);
 		     entry = xa_find_after(&owner->upgraded, &pfn, last, XA_PRESENT)) {
 			cond_resched();
 			if (xa_to_value(entry) >= age &&
@@ -727,7 +736,7 @@ static void cram_revoke_from(struct cram_demand *demand, struct cram_owner *owne
 /*
  * The first round takes from each owner in proportion. Some may hold the pages they
  * should give, so a second one takes from any that has pages. Returns true when there
- * is still too much, or a signal has ended the rounds.
+ * is still too much, or the rounds have ended early.
  */
 static bool cram_meet(struct cram_demand *demand)
 {
@@ -747,7 +756,7 @@ static bool cram_meet(struct cram_demand *demand)
 				cram_revoke_from(demand, owner, share);
 			left |= cram_over(demand, owner) && !xa_empty(&owner->upgraded);
 			cram_owner_put(owner, 1);
-			if (signal_pending(current))
+			if (cram_meet_ends(demand))
 				return true;
 		}
 	}
@@ -758,9 +767,10 @@ static bool cram_meet(struct cram_demand *demand)
  * cram_revoke_cgroup - take back what is over the budget of a cgroup
  * @cg: the cgroup, referenced; the number is in force for all who charge
  *
- * Context: process, may sleep; ends early at a signal.
+ * Context: process, may sleep; ends early at a signal, and when somebody removes the
+ * cgroup.
  * Return: true when more is still writable than the number permits, because
- * somebody holds it.
+ * somebody holds it, or it has ended early.
  */
 bool cram_revoke_cgroup(struct cram_cgroup *cg)
 {

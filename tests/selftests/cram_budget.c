@@ -563,6 +563,53 @@ static double time_to_revoke(size_t pages)
 	return start;
 }
 
+static void *lower_to_0(void *arg)
+{
+	cg_write(arg, "cram.writable_budget", "0");
+	return NULL;
+}
+
+/*
+ * Who removes a cgroup does not wait until all is taken back for a lower budget of it.
+ * What is left is the parent's, who may have it.
+ */
+static void removed_meanwhile(void)
+{
+	size_t pages = node_number("physical_bytes") / 8 * 3 / PAGE;
+	struct cg other = cg_make(cg_here.path, "other"), child;
+	double revoke, start, took;
+	int64_t all, left = 0;
+	pthread_t thread;
+	char *p;
+	int i;
+
+	fill_period = 8;
+	revoke = time_to_revoke(pages);
+	CHECK_EQ(cg_enter(&other, getpid()), 0);
+	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
+	/* It may be over before rmdir begins; but not each time. */
+	for (i = 0; i < 5 && left < (int64_t)(N * PAGE); i++) {
+		child = cg_make(cg_here.path, "child%d", i);
+		CHECK_EQ(cg_enter(&child, getpid()), 0);
+		p = many_upgraded(pages);
+		CHECK_EQ(cg_enter(&other, getpid()), 0);
+		CHECK(!pthread_create(&thread, NULL, lower_to_0, &child));
+		CHECK(WAIT_FOR(SETTLES, cg_number(&child, "cram.writable_budget") == 0));
+		all = writable();
+		CHECK(WAIT_FOR(SETTLES, writable() < all));
+		start = now();
+		CHECK(!rmdir(child.path), "%m");
+		took = now() - start;
+		left = writable();
+		CHECK(!pthread_join(thread, NULL));
+		tap_note("removed within %.2f s, %lld of %lld KiB writable; to take them back, %.2f s",
+			 took, (long long)left / 1024, (long long)all / 1024, revoke);
+		CHECK_CONTENT(p, pages, SEED);
+		CHECK(!munmap(p, pages * PAGE));
+	}
+	CHECK(left >= (int64_t)(N * PAGE));
+}
+
 /* How long it takes until so many pages are read-only that nobody writes to */
 static double time_to_recycle(size_t pages, double revoke)
 {
@@ -945,6 +992,7 @@ static const struct scenario scenarios[] = {
 	{ "... for whom nobody waits for ever", held_too_long },
 	{ "... whom no process may know", held_by_a_pipe },
 	{ "... without waiting", without_waiting },
+	{ "... without keeping who removes the cgroup", removed_meanwhile },
 	{ "pages that nobody writes to are recycled", recycled },
 	{ "... however many they are", many_recycled },
 	{ "... and whatever others have", others_recycled },
