@@ -1252,7 +1252,8 @@ static void cram_obey(struct cram_cgroup *cg, int nid, const unsigned long *limi
 {
 	unsigned long least = ULONG_MAX, end = 0;
 
-	while (READ_ONCE(*limit) == max) {
+	/* Whoever raises a limit has nothing to wait for */
+	while (READ_ONCE(*limit) == max && cram_cgroup_resident(cg, nid) > max) {
 		unsigned long leaving = cram_evict_leaving(cg, nid);
 		unsigned long usage = cram_cgroup_resident(cg, nid);
 

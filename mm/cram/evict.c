@@ -56,6 +56,9 @@
 /* Slots in one pass for pages that only the swap cache has: 256 MiB */
 #define CRAM_REAP_SLOTS		65536UL
 
+/* A task lets the node go after so many entries of @leaving, some ten ms if all are freed */
+#define CRAM_REAP_SLICE		1024
+
 /* The number of pages of an entry of @leaving, above the id of their owner */
 #define CRAM_LEAVING_SHIFT	CRAM_OWNER_BITS
 
@@ -444,6 +447,18 @@ static unsigned long cram_move(struct list_head *list, const struct cram_evictio
 	return nr;
 }
 
+/* Does whoever asked for pages of @root, or of all, have something else to do? */
+static bool cram_request_ends(struct cram_node *cn, struct cram_cgroup *root)
+{
+	if (signal_pending(current))
+		return true;
+	/*
+	 * cgroup_rmdir() waits for writers to the cgroup's files with cgroup_mutex held.
+	 * And a drain makes way for the removal of the node.
+	 */
+	return root ? cram_cgroup_is_dying(root) : READ_ONCE(cn->going);
+}
+
 /* --------------------------------------------------- what is being written -- */
 
 static unsigned long cram_leaving_pages(const void *entry)
@@ -532,23 +547,32 @@ static void cram_free_written(struct folio *folio, u32 owner_id)
 
 /*
  * Of the subtree of @root, or of all, free what has been written, and forget what
- * somebody has come back for. Returns how many pages are still being written.
+ * somebody has come back for, in the next entries from *@next on. Adds to *@writing how
+ * many pages are still being written. Returns false after the last, and when whoever
+ * asked has something else to do.
  */
-static unsigned long cram_reap_leaving(struct cram_node *cn, struct cram_cgroup *root)
+static bool cram_reap_slice(struct cram_node *cn, struct cram_cgroup *root,
+			    unsigned long *next, unsigned long *writing)
 {
-	unsigned long i, nr = 0;
+	unsigned int left = CRAM_REAP_SLICE;
+	unsigned long i;
 	void *entry;
 
-	xa_for_each(&cn->leaving, i, entry) {
+	xa_for_each_start(&cn->leaving, i, entry, *next) {
 		u32 owner_id = xa_to_value(entry) & CRAM_OWNER_MASK;
 		struct folio *folio;
 
 		cond_resched();
+		if (cram_request_ends(cn, root))
+			return false;
+		*next = i;
+		if (!left--)
+			return true;
 		if (!cram_owner_below(owner_id, root))
 			continue;
 		folio = cram_get_resident(cn, cn->start_pfn + i, owner_id);
 		if (folio && folio_test_writeback(folio) && cram_leaving(folio)) {
-			nr += cram_leaving_pages(entry);
+			*writing += cram_leaving_pages(entry);
 			folio_put(folio);
 			continue;
 		}
@@ -558,7 +582,7 @@ static unsigned long cram_reap_leaving(struct cram_node *cn, struct cram_cgroup 
 		else if (folio)
 			folio_put(folio);
 	}
-	return nr;
+	return false;
 }
 
 /* Free pages that only the swap cache has and that are not in the index */
@@ -601,8 +625,10 @@ static long cram_in_swapcache(struct cram_node *cn)
 static void cram_reap_work_fn(struct work_struct *work)
 {
 	struct cram_node *cn = container_of(work, struct cram_node, reap_work);
+	unsigned long next = 0, writing = 0;
 
-	cram_reap_leaving(cn, NULL);
+	while (cram_reap_slice(cn, NULL, &next, &writing))
+		;
 	if (cram_in_swapcache(cn) > atomic_long_read(&cn->nr_leaving))
 		cram_reap_strays(cn);
 }
@@ -699,12 +725,7 @@ static bool cram_evict_ends(struct cram_node *cn, const struct cram_eviction *e)
 	/* What is lost must not come back as if it were not, see cram_start_over() */
 	if (READ_ONCE(cn->content_lost))
 		return true;
-	if (e->fair)
-		return false;
-	if (signal_pending(current))
-		return true;
-	/* A drain makes way for the removal of the node */
-	return e->root ? cram_cgroup_is_dying(e->root) : READ_ONCE(cn->going);
+	return !e->fair && cram_request_ends(cn, e->root);
 }
 
 /* Walk the next slots. Returns false when the eviction is done. */
@@ -881,12 +902,29 @@ unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr,
 	return nr - e.wanted;
 }
 
+/* Of one node, which may go between two slices */
+static unsigned long cram_leaving_on(int nid, struct cram_cgroup *root)
+{
+	unsigned long next = 0, writing = 0;
+	bool more = true;
+
+	while (more) {
+		struct cram_node *cn;
+
+		guard(srcu)(&cram_evict_srcu);
+		cn = cram_node_get(nid);
+		more = cn && cram_reap_slice(cn, root, &next, &writing);
+	}
+	return writing;
+}
+
 /**
  * cram_evict_leaving - what is being written to swap?
  * @root: of this subtree, referenced, or %NULL for all
  * @nid: from this node, or %NUMA_NO_NODE for all
  *
- * Frees first what has been written by now.
+ * Frees first what has been written by now, which takes time for each page. Ends early
+ * when cram_evict() does, with what it has found until then: look for the reason next.
  *
  * Context: process, may sleep.
  * Return: number of pages.
@@ -896,16 +934,9 @@ unsigned long cram_evict_leaving(struct cram_cgroup *root, int nid)
 	unsigned long nr = 0;
 	int n;
 
-	for_each_node_mask(n, cram_nodes) {
-		struct cram_node *cn;
-
-		if (!cram_evict_has(root, nid, n))
-			continue;
-		guard(srcu)(&cram_evict_srcu);
-		cn = cram_node_get(n);
-		if (cn)
-			nr += cram_reap_leaving(cn, root);
-	}
+	for_each_node_mask(n, cram_nodes)
+		if (cram_evict_has(root, nid, n))
+			nr += cram_leaving_on(n, root);
 	return nr;
 }
 

@@ -972,6 +972,115 @@ static void slow_relief(void)
 	slow_disk(squeeze_on, NULL);
 }
 
+#define WRITTEN	(8 * CHUNK)
+
+/* Has the disk written what it was asked to? */
+static bool disk_is_idle(void)
+{
+	char path[100], text[64];
+	unsigned int reads, writes;
+
+	snprintf(path, sizeof(path), "/sys/block/%s/inflight", strrchr(swap_disk, '/') + 1);
+	CHECK(read_text(path, text, sizeof(text)) > 0, "%s", path);
+	CHECK_EQ(sscanf(text, "%u %u", &reads, &writes), 2);
+	return !reads && !writes;
+}
+
+/*
+ * Pages of @cg that were written to swap, and that are on the node still: whoever frees
+ * them comes by with each reading, and there is none for twenty seconds. The process
+ * goes on to @home.
+ */
+static char *written(const struct cg *cg, const struct cg *home)
+{
+	char *p = map_pages(WRITTEN), text[32];
+	int64_t readings;
+
+	CHECK_EQ(cg_enter(cg, getpid()), 0);
+	fill(p, WRITTEN, SEED);
+	demote(p, WRITTEN);
+	CHECK_EQ(cg_enter(home, getpid()), 0);
+	settled_free();
+	readings = read_number(SIM "readings");
+	CHECK_EQ(write_text(node_file("lease_ms"), "60000"), 0);
+	CHECK(WAIT_FOR(SETTLES, read_number(SIM "readings") > readings));
+	nap_ms(100);
+	snprintf(text, sizeof(text), "%zu to=swap", WRITTEN * PAGE);
+	CHECK_EQ(write_bytes(cg_file(cg, "cram.reclaim"), text, strlen(text), O_NONBLOCK), 0);
+	CHECK(WAIT_FOR(SETTLES, disk_is_idle()));
+	tap_note("%lld of %zu KiB are to be freed", (long long)current_of(cg) / 1024,
+		 WRITTEN * PAGE / 1024);
+	CHECK(current_of(cg) >= (int64_t)(WRITTEN / 2 * PAGE));
+	return p;
+}
+
+static void written_end(char *p)
+{
+	CHECK_EQ(write_text(node_file("lease_ms"), "1000"), 0);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK(!munmap(p, WRITTEN * PAGE));
+}
+
+/* Who raises a limit does not free what was written before, nor waits for that. */
+static void slow_raise(void)
+{
+	struct cg home = cg_make(cg_here.path, "home"), child;
+	int64_t before, freed;
+	double start;
+	char *p;
+
+	CHECK(swap_on(128));
+	CHECK_EQ(cg_enter(&home, getpid()), 0);
+	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
+	child = cg_make(cg_here.path, "child");
+	p = written(&child, &home);
+	before = current_of(&child);
+	start = now();
+	CHECK_EQ(cg_write(&child, "cram.max", "max"), 0);
+	freed = before - current_of(&child);
+	tap_note("raised within %.3f s, %lld KiB freed for it", now() - start,
+		 (long long)freed / 1024);
+	CHECK(freed < before / 2);
+	written_end(p);
+}
+
+static void *limit_on(void *arg)
+{
+	cg_write(arg, "cram.max", "0");
+	return NULL;
+}
+
+/* Who removes a cgroup does not wait until all is freed that a limit made leave. */
+static void slow_remove(void)
+{
+	struct cg home = cg_make(cg_here.path, "home"), child;
+	int64_t before, left = 0;
+	pthread_t thread;
+	double start;
+	char *p;
+	int i;
+
+	CHECK(swap_on(128));
+	CHECK_EQ(cg_enter(&home, getpid()), 0);
+	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
+	/* It may be over before rmdir begins; but not each time. */
+	for (i = 0; i < 3 && left < (int64_t)(N * PAGE); i++) {
+		child = cg_make(cg_here.path, "child%d", i);
+		p = written(&child, &home);
+		before = current_of(&child);
+		CHECK(!pthread_create(&thread, NULL, limit_on, &child));
+		CHECK(WAIT_FOR(SETTLES, current_of(&child) < before));
+		start = now();
+		CHECK_EQ(remove_dir(&child), 0);
+		left = current_of(&cg_here);
+		tap_note("removed within %.3f s, %lld of %lld KiB left", now() - start,
+			 (long long)left / 1024, (long long)before / 1024);
+		CHECK(!pthread_join(thread, NULL));
+		written_end(p);
+	}
+	CHECK(left >= (int64_t)(N * PAGE));
+}
+
 /* --- the cold ones first ------------------------------------------------------ */
 
 static volatile bool reading;
@@ -1145,6 +1254,8 @@ static const struct scenario slow[] = {
 	{ "requests, on a slow disk", slow_requests },
 	{ "relief, on a slow disk", slow_relief },
 	{ "a drain, on a slow disk", slow_drain },
+	{ "a limit is raised while pages are on a slow disk", slow_raise },
+	{ "a cgroup is removed while its pages are on a slow disk", slow_remove },
 };
 
 int main(void)
