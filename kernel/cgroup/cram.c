@@ -1504,7 +1504,8 @@ static ssize_t cram_writable_budget_write(struct kernfs_open_file *of, char *buf
 		lru_add_drain_all();
 	/* cgroup_rmdir() waits for us with cgroup_mutex held */
 	while (over && !cram_cgroup_is_dying(cg)) {
-		err = signal_pending(current) ? -EINTR :
+		/* The freezer interrupts, and wants no error for it; so do some handlers */
+		err = signal_pending(current) ? -ERESTARTSYS :
 		      cram_patience_is_over(&end, CRAM_REVOKE_TIME) ? -EBUSY : 0;
 		if (err)
 			break;

@@ -468,7 +468,10 @@ void cram_reopen(struct cram_node *cn)
 	cram_update_state(cn);
 }
 
-/* Move all off that can be; 0, -EBUSY or -EINTR */
+/*
+ * Move all off that can be; 0, -EBUSY or -ERESTARTSYS: one who was only frozen is to
+ * see no error, and asks again.
+ */
 static int cram_empty(struct cram_node *cn)
 {
 	int stuck = 0;
@@ -482,7 +485,7 @@ static int cram_empty(struct cram_node *cn)
 		if (cram_slots_empty(cn))
 			break;
 		if (signal_pending(current))
-			return -EINTR;
+			return -ERESTARTSYS;
 		if (READ_ONCE(cn->going))
 			return -EBUSY;
 		if (atomic_long_read(&cn->resident) < resident)
@@ -505,7 +508,7 @@ static int cram_empty(struct cram_node *cn)
  * is held, and no lock but that for which only another change of this node's state
  * waits.
  * Return: 0, -EBUSY when somebody holds a page or wants to take the node away,
- * -EINTR on a signal.
+ * -ERESTARTSYS on a signal.
  */
 int cram_drain(struct cram_node *cn)
 {

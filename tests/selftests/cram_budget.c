@@ -453,6 +453,96 @@ static void held_too_long(void)
 	CHECK(!munmap(p, N * PAGE));
 }
 
+struct order {
+	const struct cg *from;
+	const char *file, *text;
+	int fd[2];	/* the pipe, which only the other side is to hold */
+};
+
+static void order(struct peer *up, void *arg)
+{
+	const struct order *o = arg;
+	int err;
+
+	close(o->fd[0]);
+	close(o->fd[1]);
+	CHECK_EQ(cg_enter(o->from, getpid()), 0);
+	tell(up, 'r');
+	err = write_text(o->file, o->text);
+	tap_note("%s: %s", strrchr(o->file, '/') + 1, err ? strerrorname_np(-err) : "done");
+	tell(up, err == -EINTR ? 'i' : 'd');
+}
+
+/* All of @p are resident and upgraded, some of these held in a pipe. */
+static void hold_some(char *p, int fd[2])
+{
+	struct iovec iov = { p, 3 * PAGE };
+
+	budget("max");
+	fill(p, N, SEED);
+	demote(p, N);
+	rewrite_all(p, N);
+	CHECK(!pipe(fd));
+	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 3 * PAGE);
+}
+
+/* The process in that cgroup is frozen where it waits, and goes on when it is thawed. */
+static void freeze_and_thaw(const struct cg *cg, struct peer *peer, int fd[2])
+{
+	nap_ms(50);
+	CHECK_EQ(cg_write(cg, "cgroup.freeze", "1"), 0);
+	CHECK(WAIT_FOR(SETTLES, cg_key(cg, "cgroup.events", "frozen") == 1));
+	CHECK_EQ(cg_write(cg, "cgroup.freeze", "0"), 0);
+	nap_ms(50);
+	close(fd[0]);
+	close(fd[1]);
+	CHECK_EQ(hear(peer), 'd');
+	CHECK_EQ(peer_end(peer), 0);
+}
+
+/* To be frozen is no error, whatever one was waiting for. */
+static void frozen(void)
+{
+	struct cg home = cg_make(cg_here.path, "home"), cold = cg_make(cg_here.path, "cold");
+	struct order o = { .from = &cold };
+	char path[300], state[200];
+	char *p = map_pages(N);
+	struct peer peer;
+
+	snprintf(state, sizeof(state), "%s", node_file("state"));
+	CHECK_EQ(cg_enter(&home, getpid()), 0);
+	CHECK_EQ(cg_write(&cg_here, "cgroup.subtree_control", "+memory +cram"), 0);
+	o.file = path;
+
+	snprintf(path, sizeof(path), "%s/cram.writable_budget", cg_here.path);
+	o.text = "0";
+	hold_some(p, o.fd);
+	peer = peer_start(order, &o);
+	CHECK_EQ(hear(&peer), 'r');
+	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.writable_budget") == 0 &&
+				writable() == 3 * (int64_t)PAGE));
+	freeze_and_thaw(&cold, &peer, o.fd);
+
+	snprintf(path, sizeof(path), "%s/cram.reclaim", cg_here.path);
+	o.text = "1G";
+	hold_some(p, o.fd);
+	peer = peer_start(order, &o);
+	CHECK_EQ(hear(&peer), 'r');
+	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") == 3 * (int64_t)PAGE));
+	freeze_and_thaw(&cold, &peer, o.fd);
+
+	o.file = state;
+	o.text = "offline";
+	hold_some(p, o.fd);
+	peer = peer_start(order, &o);
+	CHECK_EQ(hear(&peer), 'r');
+	CHECK(WAIT_FOR(SETTLES, cg_number(&cg_here, "cram.current") == 3 * (int64_t)PAGE));
+	freeze_and_thaw(&cold, &peer, o.fd);
+	CHECK_EQ(write_text(state, "open"), 0);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK(!munmap(p, N * PAGE));
+}
+
 static int pipe_of_all[2];
 
 static void splice_and_end(struct peer *up, void *arg)
@@ -991,6 +1081,7 @@ static const struct scenario scenarios[] = {
 	{ "... but not from who has a reference", held },
 	{ "... for whom nobody waits for ever", held_too_long },
 	{ "... whom no process may know", held_by_a_pipe },
+	{ "... and the freezer is no error", frozen, S_OPERATED },
 	{ "... without waiting", without_waiting },
 	{ "... without keeping who removes the cgroup", removed_meanwhile },
 	{ "pages that nobody writes to are recycled", recycled },
