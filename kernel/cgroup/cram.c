@@ -476,12 +476,28 @@ unsigned long cram_cgroup_over_budget(struct cram_cgroup *cg, struct cram_cgroup
 	return cram_budget(cg) ? cram_cgroup_excess(top) : ULONG_MAX;
 }
 
+/*
+ * In a walk over cgroups: let others have the CPU, and RCU its grace period, if
+ * they want it. The walk can go on from @cg, what else was found under RCU is void.
+ */
+static void cram_walk_pause(struct cram_cgroup *cg)
+{
+	/* One that is about to be online may fail to, and is freed then with references */
+	if (!need_resched() || !css_is_online(&cg->css) || !css_tryget(&cg->css))
+		return;
+	rcu_read_unlock();
+	cond_resched();
+	rcu_read_lock();
+	/* It may be the last one; RCU keeps the css until the next pause */
+	css_put(&cg->css);
+}
+
 /**
  * cram_cgroup_next_over - walk the cgroups in whose subtree more may be writable
  *	than some budget permits
  * @prev: the last one, or %NULL to start
  *
- * Context: process.
+ * Context: process, may sleep.
  * Return: the next in pre-order with a reference, that of @prev being dropped,
  * or %NULL after the last.
  */
@@ -489,12 +505,15 @@ struct cram_cgroup *cram_cgroup_next_over(struct cram_cgroup *prev)
 {
 	struct cram_cgroup *cg;
 
-	guard(rcu)();
-	for (cg = cram_cgroup_next(prev); cg; cg = cram_cgroup_next(cg))
+	rcu_read_lock();
+	for (cg = cram_cgroup_next(prev); cg; cg = cram_cgroup_next(cg)) {
 		if ((cram_cgroup_excess(cg) ||
 		     (!cram_budget(cg) && page_counter_read(&cg->writable))) &&
 		    css_tryget(&cg->css))
 			break;
+		cram_walk_pause(cg);
+	}
+	rcu_read_unlock();
 	if (prev)
 		css_put(&prev->css);
 	return cg;
@@ -911,9 +930,12 @@ unsigned long cram_cgroup_round_over(int nid)
 	unsigned long owed = 0;
 	struct cram_cgroup *cg;
 
-	guard(rcu)();
-	for (cg = cram_cgroup_next(NULL); cg; cg = cram_cgroup_next(cg))
+	rcu_read_lock();
+	for (cg = cram_cgroup_next(NULL); cg; cg = cram_cgroup_next(cg)) {
 		owed += cram_levy_over(&cg->node[nid].levy);
+		cram_walk_pause(cg);
+	}
+	rcu_read_unlock();
 	return owed;
 }
 
@@ -1006,22 +1028,6 @@ void cram_cgroup_event(struct cram_cgroup *cg, enum cram_event event)
 		atomic64_inc(&cg->events[event]);
 		cgroup_file_notify(&cg->events_file);
 	}
-}
-
-/*
- * In a walk over cgroups: let others have the CPU, and RCU its grace period, if
- * they want it. The walk can go on from @cg, what else was found under RCU is void.
- */
-static void cram_walk_pause(struct cram_cgroup *cg)
-{
-	/* One that is about to be online may fail to, and is freed then with references */
-	if (!need_resched() || !css_is_online(&cg->css) || !css_tryget(&cg->css))
-		return;
-	rcu_read_unlock();
-	cond_resched();
-	rcu_read_lock();
-	/* It may be the last one; RCU keeps the css until the next pause */
-	css_put(&cg->css);
 }
 
 /*
