@@ -838,6 +838,12 @@ static unsigned long cram_share_eviction(struct cram_cgroup *top, int nid, unsig
  * by memory.swap.max here or above, does not pay, and the others do. The same is true
  * of who could not pay in the last round.
  *
+ * All cgroups in one RCU section, without a pause: what a parent has to give is
+ * divided by what its children can, and who comes or goes between the two would have
+ * others pay for it. Each costs about a microsecond, so that 10,000 take some ten
+ * milliseconds (the arithmetic on one CPU of a server, with cgroups scattered in
+ * memory). That is once for each round of relief, by a worker.
+ *
  * Context: the worker that relieves this node.
  * Return: the sum of all shares, which is @nr, or what there is to be given.
  */
