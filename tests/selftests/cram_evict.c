@@ -885,7 +885,7 @@ static void slow_disk(void *(*fn)(void *), void *arg)
 {
 	const struct sigaction interrupt = { .sa_handler = interrupted };
 	size_t pages = atoi(getenv("SLOW_DISK")) * CHUNK, i;
-	double end, worst_dir = 0, worst_limit = 0;
+	double end, worst_dir = 0, worst_limit = 0, idle = 0;
 	int64_t lost;
 	struct peer peer[2], asks;
 	struct guest g[2];
@@ -922,6 +922,7 @@ static void slow_disk(void *(*fn)(void *), void *arg)
 			peer[i] = peer_start(one_page, &g[i]);
 			CHECK_EQ(hear(&peer[i]), 'r');
 		}
+		worse(&idle, took(make_dir, &y) + took(remove_dir, &y));
 		writing = true;
 		CHECK(!pthread_create(&thread, NULL, fn, arg ?: &busy));
 		nap_ms(500);
@@ -947,13 +948,17 @@ static void slow_disk(void *(*fn)(void *), void *arg)
 		CHECK(WAIT_FOR(SETTLES, state_is("open")));
 	}
 	CHECK_EQ(write_text(node_file("lease_ms"), "1000"), 0);
-	tap_note("%d rounds, %lld of %lld KiB gone; a limit %.2f s, directories %.2f s at worst",
+	tap_note("%d rounds, %lld of %lld KiB gone; a limit %.2f s, directories %.2f s at worst, %.2f s idle",
 		 rounds, (long long)(before - current_of(&busy)) / 1024,
-		 (long long)before / 1024, worst_limit, worst_dir);
+		 (long long)before / 1024, worst_limit, worst_dir, idle);
 	CHECK(current_of(&busy) < before);
 	CHECK_EQ(times_lost(), lost);
 	CHECK(worst_limit < PROMPT);
-	CHECK(worst_dir < PROMPT);
+	/*
+	 * Two are removed and one is made: within a second, on a machine that has the time,
+	 * which shows in how long it takes when idle.
+	 */
+	CHECK(worst_dir < 2 * scale() + 10 * idle);
 	CHECK(!munmap(p, pages * PAGE));
 }
 
