@@ -575,6 +575,45 @@ static void held_by_a_pipe(void)
 	CHECK(!munmap(read_back, 3 * PAGE));
 }
 
+/*
+ * A limit does not wait for ever for such pages, either. They stay where they are, and
+ * the reference and the entries show the same.
+ */
+static void held_above_a_limit(void)
+{
+	char *p, *read_back = map_pages(3);
+	struct iovec iov;
+	double start;
+	int fd[2];
+
+	CHECK(!pipe(fd));
+	budget("max");
+	p = upgraded(N);
+	iov = (struct iovec){ p, 3 * PAGE };
+	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 3 * PAGE);
+
+	start = now();
+	CHECK_EQ(cg_write(&cg_here, "cram.max", "0"), 0);
+	tap_note("given up after %.1f s", now() - start);
+	CHECK(now() - start < 10 * scale());
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 3 * PAGE);
+	CHECK_EQ(writable(), 3 * PAGE);
+	fill(p, 3, SEED + 1);
+	CHECK_EQ(count_resident(p, 3), 3);
+	CHECK_EQ(read(fd[0], read_back, 3 * PAGE), 3 * PAGE);
+	CHECK_CONTENT(read_back, 3, SEED + 1);
+	CHECK(!munmap(read_back, 3 * PAGE));
+	close(fd[0]);
+	close(fd[1]);
+
+	/* And then it is obeyed, by who asks again. */
+	CHECK_EQ(cg_write(&cg_here, "cram.max", "0"), 0);
+	CHECK_EQ(cg_number(&cg_here, "cram.current"), 0);
+	CHECK_EQ(writable(), 0);
+	CHECK_CONTENT(p, 3, SEED + 1);
+	CHECK(!munmap(p, N * PAGE));
+}
+
 static void without_waiting(void)
 {
 	char *p;
@@ -1081,6 +1120,7 @@ static const struct scenario scenarios[] = {
 	{ "... but not from who has a reference", held },
 	{ "... for whom nobody waits for ever", held_too_long },
 	{ "... whom no process may know", held_by_a_pipe },
+	{ "... nor does a limit", held_above_a_limit },
 	{ "... and the freezer is no error", frozen, S_OPERATED },
 	{ "... without waiting", without_waiting },
 	{ "... without keeping who removes the cgroup", removed_meanwhile },
