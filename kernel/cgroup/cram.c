@@ -90,7 +90,8 @@ struct cram_cgroup_cpu {
  * @own_carry: the same of the pages of the cgroup itself
  * @rounds: in a row, in which it was spared and gave less than its share
  * @spared: in this round, because it was read
- * @broke: it had nothing to give
+ * @failed: it gave nothing in a round, though it has pages
+ * @broke: ... nor in the next
  * @broke_until: ... which is believed so long, in jiffies
  *
  * All for the one worker that relieves this node.
@@ -105,6 +106,7 @@ struct cram_levy {
 	s32 own_carry;
 	u8 rounds;
 	bool spared;
+	bool failed;
 	bool broke;
 	unsigned long broke_until;
 };
@@ -879,6 +881,7 @@ void cram_cgroup_gave(struct cram_cgroup *cg, int nid, unsigned long nr)
 	struct cram_levy *levy = &cg->node[nid].levy;
 
 	levy->share -= min(nr, levy->share);
+	levy->failed &= !nr;
 	/* With what is read: next time it may try without again */
 	if (!levy->share)
 		levy->rounds = levy->rounds < CRAM_SPARED_ROUNDS ? 0 : CRAM_SPARED_ROUNDS - 1;
@@ -911,6 +914,9 @@ static unsigned long cram_levy_over(struct cram_levy *levy)
 	if (levy->spared) {
 		levy->rounds++;
 		levy->spared = false;
+	} else if (!levy->failed) {
+		/* Somebody may have looked at its pages just then, as migration does */
+		levy->failed = true;
 	} else {
 		levy->share = 0;
 		levy->broke = true;
@@ -923,8 +929,8 @@ static unsigned long cram_levy_over(struct cram_levy *levy)
  * cram_cgroup_round_over - all pages of the node were looked at
  * @nid: the node
  *
- * Who still owes something and was not spared cannot pay, whatever the reason: pages
- * are locked or held, or of a memory cgroup further down that has no swap. Who was
+ * Who owes something after two rounds and was not spared cannot pay, whatever the reason:
+ * pages are locked or held, or of a memory cgroup further down that has no swap. Who was
  * spared has to pay in the next round: if what it owes were divided anew, those would
  * pay for it whose pages happened to be looked at before.
  *

@@ -564,7 +564,10 @@ static void cram_test_rounds(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, cram_levy_over(levy), 6);
 	KUNIT_EXPECT_FALSE(test, cram_cgroup_spare(a, TEST_NID));
 
-	/* It has nothing after all */
+	/* It has nothing after all, which is believed when it is so twice */
+	KUNIT_EXPECT_EQ(test, cram_levy_over(levy), 6);
+	cram_cgroup_gave(a, TEST_NID, 1);
+	KUNIT_EXPECT_EQ(test, cram_levy_over(levy), 5);
 	KUNIT_EXPECT_EQ(test, cram_levy_over(levy), 0);
 	KUNIT_EXPECT_EQ(test, cram_test_share(test, top, 10), 0);
 	levy->broke_until = jiffies;

@@ -791,7 +791,7 @@ static unsigned long cram_go_round(struct cram_node *cn, struct cram_eviction *e
  * Cgroups over their cram.low pay for it, see cram_cgroup_share_eviction(), with pages
  * that were not read since the last round. A cgroup that had none of these for several
  * rounds pays with any page. A round may take more than one call of this. A cgroup that
- * still owes pages at its end cannot pay, and the others do in the next round.
+ * still owes pages after two of them cannot pay, and the others do in the next round.
  *
  * Context: worker.
  */
