@@ -62,12 +62,15 @@
 #define CXL_CRAM_PATIENCE_MS	2000
 
 /*
- * A reading is asked for a third of a lease after the last, and may have to wait for a
- * command that is under way: with half of a lease for the answer there is time left.
- * Devices are asked at the same time. Also well below what the mailbox waits for
- * (CXL_MAILBOX_TIMEOUT_MS in pci.c), which goes for every command.
+ * A reading, a trim and a list of hot pages take so long at most, each. The engine may
+ * begin a trim just before a reading is due, which is a third of a lease after the last
+ * was begun, and rests for CRAM_EARLY_MS when the trim is over (mm/cram/capacity.c).
+ * Before the trim, and again before the reading, the device can be busy with a list of
+ * hot pages. So the next answer is there after a third of a lease, four commands and
+ * 20 ms: with an eighth of a lease for each, after 853 ms of 1000. All devices are
+ * asked at the same time, and trim at the same time.
  */
-#define CXL_CRAM_MAX_ANSWER_MS	(CRAM_LEASE_MS_DEFAULT / 2)
+#define CXL_CRAM_MAX_ANSWER_MS	(CRAM_LEASE_MS_DEFAULT / 8)
 
 /*
  * What one command may zero at once. It takes time by its size, and nobody knows how
@@ -88,6 +91,13 @@
  */
 #define CXL_CRAM_HOT_PATIENCE	(HZ / 5)
 #define CXL_CRAM_HOT_PAUSE	(60 * HZ)
+
+/* What is done for all devices of a region at the same time */
+enum cxl_cram_job {
+	CXL_CRAM_ASK,
+	CXL_CRAM_TRIM,
+	CXL_CRAM_NR_JOBS,
+};
 
 static_assert(sizeof(struct cxl_cram_caps) == 64);
 static_assert(sizeof(struct cxl_cram_capacity) == 64);
@@ -114,9 +124,10 @@ static_assert(sizeof(struct cxl_cram_event) == CXL_EVENT_RECORD_DATA_LENGTH);
  * @hot_pause: not to be asked for it before this time, in jiffies
  * @background: it has answered that it goes on with a command after the answer:
  *	nobody can know when it is through, so nothing that it says is of use
- * @ask: Get Capacity, by cxl_cram_ask()
- * @answer: to that
+ * @jobs: Get Capacity, by cxl_cram_ask(), and Media Operations, by cxl_cram_trim_dev()
+ * @answer: to Get Capacity
  * @answer_rc: 0, or an errno, and @answer is not valid
+ * @trim_rc: 0, or an errno, and not all of the region's @ranges need be zeroed here
  */
 struct cxl_cram_dev {
 	struct cxl_cram *cx;
@@ -133,9 +144,10 @@ struct cxl_cram_dev {
 	unsigned int max_hot;
 	unsigned long hot_pause;
 	bool background;
-	struct work_struct ask;
+	struct work_struct jobs[CXL_CRAM_NR_JOBS];
 	struct cxl_cram_capacity answer;
 	int answer_rc;
+	int trim_rc;
 };
 
 /**
@@ -146,7 +158,9 @@ struct cxl_cram_dev {
  * @memory: of the node, whole memory blocks
  * @cells_per_page: the worst of all devices
  * @max_ranges: the least of all devices
- * @wq: for @ask of all devices but one; %NULL where there are no others
+ * @wq: for the jobs of all devices but one; %NULL where there are no others
+ * @ranges: that are being trimmed
+ * @nr_ranges: how many they are
  * @content_lost: a device was reset, and the engine does not know yet
  * @unreachable: and its decoder with it; nothing to be done until it is
  *	programmed again, for which the driver has to be unbound
@@ -163,6 +177,8 @@ struct cxl_cram {
 	u32 cells_per_page;
 	unsigned int max_ranges;
 	struct workqueue_struct *wq;
+	const struct range *ranges;
+	unsigned int nr_ranges;
 	bool content_lost;
 	bool unreachable;
 	struct cxl_cram_dev devs[];
@@ -305,21 +321,23 @@ static int cxl_cram_zero(struct cxl_cram_dev *d, const struct range *dpa)
 
 /* ------------------------------------------------------- for the engine -- */
 
-static void cxl_cram_ask(struct work_struct *work)
+/* All at the same time: one after the other would take as long as all together */
+static void cxl_cram_do_all(struct cxl_cram *cx, enum cxl_cram_job job)
 {
-	struct cxl_cram_dev *d = container_of(work, struct cxl_cram_dev, ask);
+	struct work_struct *mine = &cx->devs[0].jobs[job];
 
-	d->answer_rc = cxl_cram_get_capacity(d, &d->answer);
+	for (int i = 1; i < cx->region->ways; i++)
+		queue_work(cx->wq, &cx->devs[i].jobs[job]);
+	mine->func(mine);
+	for (int i = 1; i < cx->region->ways; i++)
+		flush_work(&cx->devs[i].jobs[job]);
 }
 
-/* All at the same time: one after the other would take as long as all together */
-static void cxl_cram_ask_all(struct cxl_cram *cx)
+static void cxl_cram_ask(struct work_struct *work)
 {
-	for (int i = 1; i < cx->region->ways; i++)
-		queue_work(cx->wq, &cx->devs[i].ask);
-	cxl_cram_ask(&cx->devs[0].ask);
-	for (int i = 1; i < cx->region->ways; i++)
-		flush_work(&cx->devs[i].ask);
+	struct cxl_cram_dev *d = container_of(work, struct cxl_cram_dev, jobs[CXL_CRAM_ASK]);
+
+	d->answer_rc = cxl_cram_get_capacity(d, &d->answer);
 }
 
 /* Says in @r what this device has */
@@ -407,7 +425,7 @@ static int cxl_cram_read_capacity(struct cram_node *cn, struct cram_reading *r)
 	if (cx->unreachable || cxl_cram_not_decoded(cx))
 		return cxl_cram_read_unreachable(cx, r);
 
-	cxl_cram_ask_all(cx);
+	cxl_cram_do_all(cx, CXL_CRAM_ASK);
 	for_each_cram_dev(d, cx) {
 		struct cram_reading one = {};
 
@@ -421,31 +439,47 @@ static int cxl_cram_read_capacity(struct cram_node *cn, struct cram_reading *r)
 	return 0;
 }
 
+/* What the region's ranges have of this device, which is one command at most */
+static int cxl_cram_zero_ranges(struct cxl_cram_dev *d)
+{
+	const struct cxl_cram *cx = d->cx;
+	int rc;
+
+	/* What an error left behind */
+	d->nr_ranges = 0;
+
+	for (unsigned int i = 0; i < cx->nr_ranges; i++) {
+		struct range dpa;
+
+		if (!cxl_cram_region_to_dpa(cx->region, d - cx->devs, &cx->ranges[i], &dpa))
+			continue;
+		rc = cxl_cram_zero(d, &dpa);
+		if (rc)
+			return rc;
+	}
+	return cxl_cram_zero_flush(d);
+}
+
+static void cxl_cram_trim_dev(struct work_struct *work)
+{
+	struct cxl_cram_dev *d = container_of(work, struct cxl_cram_dev, jobs[CXL_CRAM_TRIM]);
+
+	d->trim_rc = cxl_cram_zero_ranges(d);
+}
+
 static int cxl_cram_trim(struct cram_node *cn, const struct range *ranges,
 			 unsigned int nr_ranges)
 {
 	struct cxl_cram *cx = cram_node_priv(cn);
 	struct cxl_cram_dev *d;
-	int rc;
 
-	for_each_cram_dev(d, cx) {
-		/* What an error left behind */
-		d->nr_ranges = 0;
+	cx->ranges = ranges;
+	cx->nr_ranges = nr_ranges;
+	cxl_cram_do_all(cx, CXL_CRAM_TRIM);
 
-		for (unsigned int i = 0; i < nr_ranges; i++) {
-			struct range dpa;
-
-			if (!cxl_cram_region_to_dpa(cx->region, d - cx->devs,
-						    &ranges[i], &dpa))
-				continue;
-			rc = cxl_cram_zero(d, &dpa);
-			if (rc)
-				return rc;
-		}
-		rc = cxl_cram_zero_flush(d);
-		if (rc)
-			return rc;
-	}
+	for_each_cram_dev(d, cx)
+		if (d->trim_rc)
+			return d->trim_rc;
 	return 0;
 }
 
@@ -689,7 +723,7 @@ static const char *cxl_cram_bad_caps(const struct cxl_cram_caps *caps,
 	if (!le16_to_cpu(caps->max_ranges))
 		return "it cannot zero a range";
 	if (le16_to_cpu(caps->max_answer_ms) > CXL_CRAM_MAX_ANSWER_MS)
-		return "its answers take longer than half a lease";
+		return "its answers take longer than an eighth of a lease";
 	return NULL;
 }
 
@@ -768,7 +802,8 @@ static int cxl_cram_setup_dev(struct cxl_cram *cx, int pos)
 	d->mds = to_cxl_memdev_state(ep->cxlmd->cxlds);
 	d->listener.id = (uuid_t)CXL_CRAM_EVENT_UUID;
 	d->listener.notify = cxl_cram_notify;
-	INIT_WORK(&d->ask, cxl_cram_ask);
+	INIT_WORK(&d->jobs[CXL_CRAM_ASK], cxl_cram_ask);
+	INIT_WORK(&d->jobs[CXL_CRAM_TRIM], cxl_cram_trim_dev);
 
 	rc = cxl_cram_own(d);
 	if (rc)

@@ -76,7 +76,9 @@ static void test_random_caps(struct kunit *test)
 		KUNIT_ASSERT_LE(test, worst, le64_to_cpu(caps.physical_bytes));
 		KUNIT_ASSERT_GT(test, le64_to_cpu(caps.logical_bytes), (u64)test_dpa.end);
 		KUNIT_ASSERT_GT(test, le16_to_cpu(caps.max_ranges), 0);
-		KUNIT_ASSERT_LE(test, 2 * le16_to_cpu(caps.max_answer_ms), CRAM_LEASE_MS_DEFAULT);
+		/* A trim begun when a reading is nearly due, each behind another command */
+		KUNIT_ASSERT_LE(test, CRAM_LEASE_MS_DEFAULT / 3 +
+				4 * le16_to_cpu(caps.max_answer_ms) + 100, CRAM_LEASE_MS_DEFAULT);
 	}
 	/* Bytes that nobody looks at, and values in range */
 	KUNIT_EXPECT_GT(test, believed, 1000);

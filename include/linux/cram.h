@@ -16,8 +16,8 @@ struct cram_node;
 
 /*
  * For how long a reading is believed, in milliseconds, unless the administrator says
- * otherwise: half a second of silence is survived, see mm/cram/capacity.c. Answers
- * that may take longer than that are of no use.
+ * otherwise: half a second of silence is survived, see mm/cram/capacity.c. What a
+ * driver does between two readings, @trim included, has to leave time for the answer.
  */
 #define CRAM_LEASE_MS_DEFAULT	1000
 

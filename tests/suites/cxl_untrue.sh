@@ -61,7 +61,7 @@ bad_caps() {
 		caps_field 16 ff0f0000 "takes less than a page of cells" &&
 		caps_field 20 00200000 "block is not 4096 bytes" &&
 		caps_field 24 0000 "cannot zero a range" &&
-		caps_field 26 f501 "take longer than half a lease"
+		caps_field 26 7e00 "take longer than an eighth of a lease"
 }
 no_caps() {
 	refused "$CAPS" '"length": 12' "does not tell its capabilities" &&
@@ -74,7 +74,7 @@ bind_up() {
 }
 bind_down() { write "$DEV" "$DRIVER"/unbind && cxl_node_gone 5000; }
 limits_accepted() {
-	cxl_answer cram0 "\"opcode\": $CAPS, \"offset\": 24, \"payload\": \"0100f401\"" && bind_up
+	cxl_answer cram0 "\"opcode\": $CAPS, \"offset\": 24, \"payload\": \"01007d00\"" && bind_up
 }
 marks_refused() {
 	dmesg -c > /dev/null
@@ -174,6 +174,27 @@ slow_answers() { # MS
 		cxl_fault "$d" "\"opcode\": $CAPACITY, \"delay\": $1"
 	done
 }
+# Freed ranges are zeroed meanwhile, some of them at least
+trims() { awk '/cram_trim:/ { n++ } END { print n + 0 }' "$TRACE"/trace; }
+keeps_up() { # OPCODE MS: by all devices, for what they are sent of this; 0 is everything
+	user_start one job 8 && demoted one job 6 || return
+	for d in $DEVICES; do
+		cxl_fault "$d" "\"opcode\": $1, \"delay\": $2"
+	done
+	echo > "$TRACE"/trace
+	echo 1 > "$TRACE"/events/cram/cram_trim/enable
+	lost=$(lost_lines)
+	user_end one
+	within 60 nothing_freed && stays_open 2
+	bad=$?
+	echo 0 > "$TRACE"/events/cram/cram_trim/enable
+	grep cram_trim: "$TRACE"/trace | tail -n 5
+	for d in $DEVICES; do
+		cxl_fault "$d" "\"opcode\": $1, \"delay\": 0"
+	done
+	echo "lost $lost, then $(lost_lines) times; $(trims) trims"
+	[ "$bad" = 0 ] && [ "$(trims)" -gt 0 ] && [ "$(lost_lines)" = "$lost" ]
+}
 # Hundredths of a processor that the node's thread takes, for four seconds
 thread_time() {
 	cat /proc/[0-9]*/stat 2>/dev/null | awk '/\(cramd\// { sub(/.*\) /, ""); sum += $12 + $13 } END { print sum + 0 }'
@@ -260,21 +281,23 @@ cgroups job
 cxl_devices "$WAYS" || { echo "Bail out! no devices"; exit 1; }
 
 if [ "$WAYS" = 2 ]; then
-	echo "1..3"
+	echo "1..4"
 	DEVICES="cram0 cram1"
 	# shellcheck disable=SC2046 # a list
 	REGION=$(cxl_region_make 2 4096 $(cxl_memdevs))
 	cxl_region_bind "$REGION" && NODE=$(cxl_node_wait 20000)
 	check "two devices are a node" state_is open
-	slow_answers 450
+	slow_answers 270
 	sleep 1
-	check "two that take 450 ms each do not take 900" stays_open 6
+	check "two that take 270 ms each do not take 540" stays_open 6
 	slow_answers 0
 	check "and answer soon again" within 10 state_is open
+	# A lease is a second
+	check "two that zero for 560 ms each do not for 1120" keeps_up $MEDIA 560
 	exit $failed
 fi
 
-echo "1..33"
+echo "1..34"
 DEVICES=cram0
 MEMDEV=$(cxl_memdevs)
 PCI=$(readlink -f "$CXL/$MEMDEV/..")
@@ -314,6 +337,7 @@ check "a log that could not be read is read again" busy_once
 slow_answers 100
 check "who waits for an answer sleeps" sleeps
 slow_answers 0
+check "a device that takes its time for everything keeps its lease" keeps_up 0 125
 
 for u in a b; do user_start "$u" job 12; done
 busy a b
