@@ -12,6 +12,7 @@ cd "$(dirname "$0")" || exit 1
 : "${WAYS:=1}"
 TRACE=/sys/kernel/tracing
 CXL_PCI=/sys/bus/pci/drivers/cxl_pci
+GET_LOGS=1024 GET_POISON=17152
 GET_EVENTS=256 CLEAR_EVENTS=257 FEATURES=1280 MEDIA=17410 CAPS=49152 CAPACITY=49153 SET_MARKS=49155 HOT=49156
 
 # --- what a device is taken for -----------------------------------------------
@@ -38,6 +39,46 @@ readable() {
 	cxl_region_bind "$REGION" && NODE=$(cxl_node_wait 20000) || return
 	DEV=cram_region${REGION#region}
 	write "$DEV" "$DRIVER"/unbind && cxl_node_gone 5000
+}
+
+# --- lists that are longer than they were sent --------------------------------
+
+said() { # WORDS
+	dmesg | grep "$1" || { dmesg | tail -n 20; return 1; }
+}
+too_many_logs() {
+	dmesg -c > /dev/null
+	cxl_answer cram0 "\"opcode\": $GET_LOGS, \"offset\": 0, \"payload\": \"ffff\"" && rebind || return
+	said "65535 logs said to be in 28 bytes"
+}
+# Of a size that nobody has memory for. Such a device may be refused, without ado
+too_long_a_log() {
+	dmesg -c > /dev/null
+	cxl_answer cram0 "\"opcode\": $GET_LOGS, \"offset\": 24, \"payload\": \"ffffffff\"" || return
+	echo "$PCI" > "$CXL_PCI"/unbind
+	! write "$PCI" "$CXL_PCI"/bind || echo "$PCI" > "$CXL_PCI"/unbind
+	cxl_answer cram0 "\"opcode\": $GET_LOGS"
+	echo "$PCI" > "$CXL_PCI"/bind
+	cxl_devices 1 && MEMDEV=$(cxl_memdevs) && ! dmesg | grep "WARNING:"
+}
+poison_events() { grep -c "cxl_poison:" "$TRACE"/trace; }
+list_poison() {
+	echo > "$TRACE"/trace
+	write 1 "$CXL/$MEMDEV/trigger_poison_list"
+}
+too_much_poison() {
+	dmesg -c > /dev/null
+	echo 1 > "$TRACE"/events/cxl/cxl_poison/enable
+	cxl_answer cram0 "\"opcode\": $GET_POISON, \"offset\": 10, \"payload\": \"ffff\"" || return
+	# None was sent; then one
+	! list_poison && said "65535 poison records said to be in 32 bytes" || return
+	nr=$(poison_events)
+	./qmp '{"execute": "cxl-inject-poison", "arguments": {"path": "cram0", "start": 4096, "length": 64}}' > /dev/null
+	list_poison && said "65535 poison records said to be in 48 bytes" || return
+	echo "$nr events, then $(poison_events)"
+	[ "$nr" = 0 ] && [ "$(poison_events)" = 1 ] || return
+	cxl_answer cram0 "\"opcode\": $GET_POISON"
+	echo 0 > "$TRACE"/events/cxl/cxl_poison/enable
 }
 
 # --- what the driver refuses --------------------------------------------------
@@ -297,11 +338,15 @@ if [ "$WAYS" = 2 ]; then
 	exit $failed
 fi
 
-echo "1..34"
+echo "1..37"
 DEVICES=cram0
 MEMDEV=$(cxl_memdevs)
 PCI=$(readlink -f "$CXL/$MEMDEV/..")
 PCI=${PCI##*/}
+
+check "more logs than were sent" too_many_logs
+check "a log of a size that cannot be" too_long_a_log
+check "more poison than was sent" too_much_poison
 
 check "Features that are busy: not ordinary memory" unreadable '"execute": false, "return-code": 6'
 check "Features that end too early: not ordinary memory" unreadable '"length": 8'
