@@ -223,7 +223,7 @@ int devm_cxl_add_ram_region(struct cxl_region *cxlr);
 int cxl_cram_close_region(struct cxl_region *cxlr);
 void cxl_cram_retire_region(struct cxl_region *cxlr);
 int cxl_cram_warn_mapped(struct cxl_region *cxlr);
-void cxl_cram_warn_unclaimed(const struct resource *res);
+bool cxl_cram_may_own(const struct resource *res);
 void cxl_cram_release_region(struct cxl_endpoint_decoder *cxled);
 #define CXL_CRAM_REGION_TYPE() (&cxl_cram_region_type)
 #else
@@ -241,8 +241,9 @@ static inline int cxl_cram_warn_mapped(struct cxl_region *cxlr)
 	return 0;
 }
 
-static inline void cxl_cram_warn_unclaimed(const struct resource *res)
+static inline bool cxl_cram_may_own(const struct resource *res)
 {
+	return false;
 }
 
 static inline void cxl_cram_release_region(struct cxl_endpoint_decoder *cxled)

@@ -41,6 +41,32 @@ readable() {
 	write "$DEV" "$DRIVER"/unbind && cxl_node_gone 5000
 }
 
+# Memory that firmware has given away. In the module's way of asking, it is reserved
+reserved_is() { # 1: kept from dax_hmem, and the log says so; or 0
+	dmesg -c > /dev/null
+	kept=$(cat /sys/module/cxl_memory/parameters/kept)
+	dmesg | grep "compresses, and .*, which may be its memory, is in no region" > /tmp/said
+	cat /tmp/said
+	[ "$kept" = "$1" ] && { [ "$1" = 0 ] || [ -s /tmp/said ]; }
+}
+reserved() {
+	insmod ./cxl_memory.ko && reserved_is 1 || return
+	echo "$PCI" > "$CXL_PCI"/unbind
+	# Nobody knows of a device that compresses
+	reserved_is 0
+	bad=$?
+	echo "$PCI" > "$CXL_PCI"/bind
+	cxl_devices 1 && MEMDEV=$(cxl_memdevs) && rmmod cxl_memory && return "$bad"
+}
+ordinary() {
+	region_make && insmod ./cxl_memory.ko ram=1 || return
+	dmesg -c > /dev/null
+	cxl_region_bind "$REGION" || return
+	dmesg | grep "$REGION: compressed memory is in use as ordinary memory, by firmware" || return
+	[ ! -e "$CXL/dax_region${REGION#region}" ] && [ ! -e "$CXL/cram_region${REGION#region}" ] || return
+	rmmod cxl_memory && region_drop
+}
+
 # --- lists that are longer than they were sent --------------------------------
 
 said() { # WORDS
@@ -338,12 +364,14 @@ if [ "$WAYS" = 2 ]; then
 	exit $failed
 fi
 
-echo "1..37"
+echo "1..39"
 DEVICES=cram0
 MEMDEV=$(cxl_memdevs)
 PCI=$(readlink -f "$CXL/$MEMDEV/..")
 PCI=${PCI##*/}
 
+check "memory that firmware has reserved stays unused, as it may be compressed" reserved
+check "memory in use as ordinary stays that, with a warning" ordinary
 check "more logs than were sent" too_many_logs
 check "a log of a size that cannot be" too_long_a_log
 check "more poison than was sent" too_much_poison

@@ -243,20 +243,24 @@ static int cxl_cram_find(struct device *dev, const void *data)
 }
 
 /**
- * cxl_cram_warn_unclaimed() - Memory that no region has becomes ordinary
+ * cxl_cram_may_own() - Is memory that no region has to stay unused?
  * @res: memory in a CXL window that firmware has reserved for a driver to be found
  *
- * Whose memory it is only a region could tell. So this warns wherever there is a
- * device that compresses.
+ * Whose memory it is only a region could tell. Where there is a device that compresses,
+ * or may, it can be that of this device, and as ordinary memory it would lose data. So
+ * nobody gets it, that of other devices included.
+ *
+ * Return: true where that is so; the log says why.
  */
-void cxl_cram_warn_unclaimed(const struct resource *res)
+bool cxl_cram_may_own(const struct resource *res)
 {
 	struct device *dev __free(put_device) =
 		bus_find_device(&cxl_bus_type, NULL, NULL, cxl_cram_find);
 
 	if (dev)
-		dev_err(dev, "compresses, and %pr, which may be its memory, is in no region: data is lost if that is used as ordinary memory\n",
+		dev_err(dev, "compresses, and %pr, which may be its memory, is in no region: stays unused\n",
 			res);
+	return dev;
 }
 
 /* For the whole region, with the same answers */
