@@ -22,6 +22,15 @@ enum cram_stat { CRAM_STATS(CRAM_STAT_ENUM) NR_CRAM_STATS };
 
 extern const char * const cram_stat_names[NR_CRAM_STATS];
 
+#ifdef CONFIG_FAIL_CRAM
+bool cram_should_fail(void);
+#else
+static inline bool cram_should_fail(void)
+{
+	return false;
+}
+#endif
+
 /* The keys of cram.events */
 #define CRAM_EVENTS(X)							\
 	X(MAX, max)							\

@@ -1690,7 +1690,8 @@ cram_css_alloc(struct cgroup_subsys_state *parent_css)
 	cg = kzalloc(struct_size(cg, node, nr_node_ids), GFP_KERNEL_ACCOUNT);
 	if (!cg)
 		return ERR_PTR(-ENOMEM);
-	cg->cpu = alloc_percpu_gfp(struct cram_cgroup_cpu, GFP_KERNEL_ACCOUNT);
+	if (!cram_should_fail())
+		cg->cpu = alloc_percpu_gfp(struct cram_cgroup_cpu, GFP_KERNEL_ACCOUNT);
 	if (!cg->cpu)
 		goto free;
 	cg->owner = cram_owner_alloc();

@@ -166,9 +166,9 @@ static bool cram_upgrade(struct cram_node *cn, unsigned long pfn, u32 *slot)
 	if (!owner)
 		return false;
 	cg = cram_owner_books(owner);
-	if (!cram_cgroup_charge_writable(cg, 1))
+	if (cram_should_fail() || !cram_cgroup_charge_writable(cg, 1))
 		return false;
-	if (!cram_node_charge_writable(cn))
+	if (cram_should_fail() || !cram_node_charge_writable(cn))
 		goto uncharge;
 
 	xa_lock_irqsave(&owner->upgraded, flags);

@@ -397,7 +397,8 @@ bool __cram_offer_folio(struct cram_offer *offer, struct folio *folio,
 
 	fits = cram_content_fits(offer, folio, page_max);
 	/* Only the first page is left here then, the others are offered by themselves */
-	if (!fits && nr > 1 && !split_folio_to_list(folio, split_folios))
+	if (!fits && nr > 1 && !cram_should_fail() &&
+	    !split_folio_to_list(folio, split_folios))
 		fits = cram_content_fits(offer, folio, page_max);
 	if (page_max != U64_MAX)
 		cram_tell_content(offer, folio, fits);
@@ -441,11 +442,11 @@ static struct folio *cram_alloc_target(struct folio *src, unsigned long private)
 	cg = cram_owner_books(owner);
 
 	why = CRAM_STAT_REFUSE_MAX;
-	if (!cram_cgroup_try_charge(cg, cn->nid, nr))
+	if (cram_should_fail() || !cram_cgroup_try_charge(cg, cn->nid, nr))
 		goto put;
 
 	why = CRAM_STAT_REFUSE_ROOM;
-	if (!cram_admit(cn, nr))
+	if (cram_should_fail() || !cram_admit(cn, nr))
 		goto uncharge;
 
 	why = CRAM_STAT_REFUSE_PAGE;
@@ -462,7 +463,8 @@ static struct folio *cram_alloc_target(struct folio *src, unsigned long private)
 unadmit:
 	cram_unadmit(cn, nr);
 uncharge:
-	cram_cgroup_uncharge(cg, cn->nid, nr);
+	if (!cram_hook_disabled(CRAM_HOOK_UNWIND))
+		cram_cgroup_uncharge(cg, cn->nid, nr);
 put:
 	cram_owner_put(owner, nr);
 refuse:

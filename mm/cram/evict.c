@@ -214,7 +214,8 @@ static void cram_drop_unused(struct folio *folio)
 {
 	if (!folio_trylock(folio))
 		return;
-	if (folio_free_swap(folio) && cram_used_in_part(folio) && split_folio(folio))
+	if (folio_free_swap(folio) && cram_used_in_part(folio) &&
+	    (cram_should_fail() || split_folio(folio)))
 		deferred_split_folio(folio, true);
 	folio_unlock(folio);
 }
@@ -243,7 +244,7 @@ static bool cram_cut(struct folio *folio)
 
 	if (!folio_trylock(folio))
 		return false;
-	cut = !split_folio(folio);
+	cut = !cram_should_fail() && !split_folio(folio);
 	folio_unlock(folio);
 	return cut;
 }
@@ -397,7 +398,7 @@ struct folio *cram_charge_target(struct folio *dst, struct folio *src, gfp_t gfp
 	int err;
 
 	old_memcg = set_active_memcg(memcg);
-	err = mem_cgroup_charge(dst, NULL, gfp);
+	err = cram_should_fail() ? -ENOMEM : mem_cgroup_charge(dst, NULL, gfp);
 	set_active_memcg(old_memcg);
 	mem_cgroup_put(memcg);
 

@@ -69,6 +69,8 @@ static int cram_split(struct folio *folio, struct page *page)
 	unsigned int order = folio_order(folio);
 	int err;
 
+	if (cram_should_fail())
+		return -EBUSY;
 	/*
 	 * In the swap cache there are only pages beside it; and nothing would
 	 * tell which of the pieces are mapped in part.

@@ -66,7 +66,8 @@ int cram_owner_register(struct cram_owner *owner, struct cram_cgroup *books,
 	/* Before there is an id by which to find it */
 	RCU_INIT_POINTER(owner->books, books);
 	owner->up = up;
-	err = xa_alloc_bh(&cram_owners, &owner->id, owner,
+	err = cram_should_fail() ? -ENOMEM :
+	      xa_alloc_bh(&cram_owners, &owner->id, owner,
 			  XA_LIMIT(1, READ_ONCE(cram_max_owner_id)), GFP_KERNEL);
 	if (err) {
 		owner->id = 0;

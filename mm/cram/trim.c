@@ -151,7 +151,7 @@ static int cram_trim_ranges(struct cram_node *cn, unsigned int nr, unsigned long
 				   range_len(&cn->trim_ranges[i]));
 	pmem_wmb();
 
-	err = cn->desc.ops->trim(cn, cn->trim_ranges, nr);
+	err = cram_should_fail() ? -EIO : cn->desc.ops->trim(cn, cn->trim_ranges, nr);
 	*done = err ? 0 : ULONG_MAX;
 	return err;
 }
