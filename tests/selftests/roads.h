@@ -307,9 +307,20 @@ void slow_swap_take(void)
 }
 
 /*
- * New pages of the node, in the swap cache and in no page table: for as long as it
- * takes the disk to write them.
+ * Pages of the node: in the swap cache and in no page table, for as long as it takes
+ * the disk to write them.
  */
+void into_the_swap_cache(char *p, size_t pages)
+{
+	CHECK(!swapon(slow_swap, 0), "%s: %m", slow_swap);
+	CHECK_EQ(cg_printf(&cg_here, "cram.reclaim", "%zu to=swap", pages * PAGE), 0);
+	tap_note("%zu of %zu unmapped to swap, %lld bytes on the node", count_swapped(p, pages),
+		 pages, (long long)cg_number(&cg_here, "cram.current"));
+	CHECK_EQ(count_swapped(p, pages), pages);
+	CHECK(cg_number(&cg_here, "cram.current") > 0);
+}
+
+/* New ones. */
 char *in_the_swap_cache(size_t pages, uint64_t seed)
 {
 	char *p;
@@ -317,12 +328,7 @@ char *in_the_swap_cache(size_t pages, uint64_t seed)
 	if (!*slow_swap)
 		skip("no slow disk as swap (SWAP=disk SWAP_BPS=128K)");
 	p = resident_pages(pages, seed);
-	CHECK(!swapon(slow_swap, 0), "%s: %m", slow_swap);
-	CHECK_EQ(cg_printf(&cg_here, "cram.reclaim", "%zu to=swap", pages * PAGE), 0);
-	tap_note("%zu of %zu unmapped to swap, %lld bytes on the node", count_swapped(p, pages),
-		 pages, (long long)cg_number(&cg_here, "cram.current"));
-	CHECK_EQ(count_swapped(p, pages), pages);
-	CHECK(cg_number(&cg_here, "cram.current") > 0);
+	into_the_swap_cache(p, pages);
 	return p;
 }
 
