@@ -270,6 +270,25 @@ static int private_node_add_range(struct private_node *pn,
 	return ret;
 }
 
+/* So often memory is waited for that removing memory takes, a tenth of a second each */
+#define PRIVATE_REMOVE_RETRIES	20
+
+/*
+ * The device that goes will not stay because a few bytes are short, and the node would
+ * be of no use until the next boot.
+ */
+static int private_node_remove_ranges(struct private_node *pn)
+{
+	int retries = PRIVATE_REMOVE_RETRIES, ret;
+
+	for (;;) {
+		ret = offline_and_remove_memory_ranges(pn->ranges, pn->nr_ranges);
+		if (ret != -ENOMEM || !retries-- || fatal_signal_pending(current))
+			return ret;
+		schedule_timeout_uninterruptible(HZ / 10);
+	}
+}
+
 static bool private_ranges_valid(const struct range *ranges, int nr_ranges)
 {
 	u64 align = memory_block_size_bytes();
@@ -363,8 +382,7 @@ int add_private_memory(int nid, const struct range *ranges, int nr_ranges,
 	}
 
 	/* Nobody could allocate there yet, so there is nothing to migrate */
-	undo = pn->nr_ranges ?
-	       offline_and_remove_memory_ranges(pn->ranges, pn->nr_ranges) : 0;
+	undo = pn->nr_ranges ? private_node_remove_ranges(pn) : 0;
 	if (undo) {
 		pr_err("node %d: cannot undo a failed add: %d\n", nid, undo);
 		retain_and_null_ptr(pn);
@@ -386,7 +404,8 @@ EXPORT_SYMBOL_GPL(add_private_memory);
  *
  * When it succeeds, the node is as good as new: it can take ordinary memory or
  * be private again. When it fails, everything is as it was before, and the node
- * is open again.
+ * is open again. It does not fail at once for want of memory, but tries again for two
+ * seconds.
  *
  * Context: process context. Takes the memory hotplug locks.
  * Return: 0, -ENODEV if @nid is not a private node, -EINTR on a signal, what
@@ -409,7 +428,7 @@ int remove_private_memory(int nid)
 	WRITE_ONCE(pn->open, false);
 	synchronize_rcu();
 
-	ret = offline_and_remove_memory_ranges(pn->ranges, pn->nr_ranges);
+	ret = private_node_remove_ranges(pn);
 	if (ret) {
 		WRITE_ONCE(pn->open, true);
 		return ret;
