@@ -4,8 +4,9 @@
 #
 # Have the compiler check our files, and the files that call them, in configurations
 # that nobody boots: without swap, without huge pages, without debugging, without
-# cram. What follows from switching an option off, Kconfig says; the command lines
-# are those of the kernel that the other tests run, with what is different undefined.
+# cram; and with an option that is nearly always off. What follows from switching an
+# option, Kconfig says; the command lines are those of the kernel that the other tests
+# run, with what is different undefined or defined.
 # And options without which there can be no cram have to take it along. Of our files
 # only those are compiled that have to do with what is off; TIER=long: all of them.
 # Last, kernel-doc has to find each public function described.
@@ -42,6 +43,13 @@ config_without() { # OPTION...
 	for o; do
 		sed -i "s/^CONFIG_$o=.*/# CONFIG_$o is not set/" "$tmp/config"
 	done
+	scripts/kmake -s KCONFIG_CONFIG="$tmp/config" olddefconfig > "$tmp/log" 2>&1
+}
+
+# And to switching one on
+config_with() { # OPTION
+	grep -v "CONFIG_$1[ =]" "$out/.config" > "$tmp/config"
+	echo "CONFIG_$1=y" >> "$tmp/config"
 	scripts/kmake -s KCONFIG_CONFIG="$tmp/config" olddefconfig > "$tmp/log" 2>&1
 }
 
@@ -119,6 +127,18 @@ for options in NUMA MEMORY_FAILURE; do
 	! is_on CRAM && ! is_on CXL_CRAM && ! is_on CRAM_SIM
 	report $? "no cram without $options"
 done
+
+# Nobody can switch it off where it is there: the architecture has it
+sed -n '/^config CXL_CRAM$/,/^\t*help$/p' "$LINUX_TREE/drivers/cxl/Kconfig" |
+	grep -q "depends on.*ARCH_HAS_COPY_MC"
+report $? "no driver of compressed CXL memory where reading poison is not survived"
+
+# An option that is off in nearly all kernels
+mapfile -t concerned < <(cd "$LINUX_TREE" && grep -lE 'mapcount|MAPCOUNT' "${ours[@]}" "${hooked[@]}")
+config_with NO_PAGE_MAPCOUNT
+[ "${#concerned[@]}" -gt 1 ] && is_on NO_PAGE_MAPCOUNT && is_on CRAM &&
+	check NO_PAGE_MAPCOUNT "${concerned[@]}"
+report $? "${#concerned[@]} files without mapcounts of pages"
 
 # It finds what is missing
 echo '#define cram_may_demote(...) cram_no_such_thing' > "$tmp/control.h"
