@@ -664,18 +664,18 @@ static void evicted_to_swap(void)
 	check_taken_back(p, N, SEED);
 }
 
-/* Revoked on their way to swap, they wait for the disk in the cache, on the node. */
+/* On their way to swap they wait for the disk in the cache, on the node, upgraded still. */
 static void swap_cache_on_node(void)
 {
 	char *p = upgraded(N);
 
 	into_the_swap_cache(p, N);
-	CHECK_EQ(writable(), 0);
+	CHECK(writable() > 0);
 	CHECK_EQ(run_walker(), 0);
 	/* From the cache, or from the disk what that was faster with. */
 	CHECK_CONTENT(p, N, SEED);
 	CHECK(count_resident(p, N) > 0, "none was found in the cache");
-	CHECK_EQ(writable(), 0);
+	CHECK(writable() > 0);
 	rewrite_all(p, N);
 	CHECK_EQ(run_walker(), 0);
 	CHECK_EQ(swapoff(slow_swap), 0);
