@@ -1413,6 +1413,14 @@ static int cram_parse_reclaim(char *buf, unsigned long *nr, enum cram_evict_to *
 	return err;
 }
 
+/* Pages of the subtree that are not on their way to swap; some too many, never too few */
+static unsigned long cram_staying(struct cram_cgroup *cg)
+{
+	unsigned long resident = cram_cgroup_resident(cg, NUMA_NO_NODE);
+
+	return resident - min(resident, cram_evict_leaving(cg, NUMA_NO_NODE));
+}
+
 /*
  * "64M", "64M to=swap", "64M to=dram": evict so much now. Fails, as memory.reclaim
  * does, when less than that could be evicted; what was, was. What is being written
@@ -1423,17 +1431,18 @@ static ssize_t cram_reclaim_write(struct kernfs_open_file *of, char *buf,
 {
 	struct cram_cgroup *cg = css_cram(of_css(of));
 	bool nowait = of->file->f_flags & O_NONBLOCK;
-	unsigned long end = 0;
+	unsigned long nr, before, wanted, end = 0;
 	enum cram_evict_to to;
-	unsigned long nr;
 	int err;
 
 	err = cram_parse_reclaim(buf, &nr, &to);
 	if (err)
 		return err;
 
+	wanted = nr;
+	before = nowait ? 0 : cram_staying(cg);
 	while (nr) {
-		unsigned long done;
+		unsigned long done, stay;
 
 		/* As memory.reclaim: the freezer may interrupt it */
 		if (signal_pending(current))
@@ -1449,9 +1458,11 @@ static ssize_t cram_reclaim_write(struct kernfs_open_file *of, char *buf,
 			end = 0;
 			continue;
 		}
-		if (cram_cgroup_resident(cg, NUMA_NO_NODE) <=
-		    cram_evict_leaving(cg, NUMA_NO_NODE) ||
-		    cram_patience_is_over(&end, CRAM_RECLAIM_TIME))
+		stay = cram_staying(cg);
+		/* Some may have left by another way, as a page that is written to does */
+		if (stay < before && before - stay >= wanted)
+			break;
+		if (!stay || cram_patience_is_over(&end, CRAM_RECLAIM_TIME))
 			return -EAGAIN;
 		schedule_timeout_interruptible(CRAM_EVICT_PAUSE);
 	}

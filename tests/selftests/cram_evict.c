@@ -319,6 +319,56 @@ static void held(void)
 	swap_off();
 }
 
+static void hold_some(struct peer *up, void *arg)
+{
+	char *p = map_pages(N);
+
+	fill(p, N, SEED);
+	demote(p, N);
+	hold_in_pipe(p, N);
+	tell(up, 'r');
+	pause();
+}
+
+/* When the others have left, so does it. */
+static void *end_holder(void *arg)
+{
+	struct peer *holder = arg;
+
+	CHECK(WAIT_FOR(SETTLES, current_of(&cg_here) <= (int64_t)(N * PAGE)));
+	kill(holder->pid, SIGKILL);
+	return NULL;
+}
+
+/* What leaves by another way is not there any more either, so nobody has to ask again. */
+static void left_by_itself(void)
+{
+	char *p = map_pages(N), text[32];
+	int status = -EAGAIN, i;
+	struct peer holder;
+	pthread_t thread;
+
+	CHECK(swap_on(64));
+	snprintf(text, sizeof(text), "%zu to=swap", 2 * N * PAGE);
+	/* On a busy host the holder may end after the patience. */
+	for (i = 0; i < 5 && status; i++) {
+		holder = peer_start(hold_some, NULL);
+		CHECK_EQ(hear(&holder), 'r');
+		fill(p, N, SEED);
+		demote(p, N);
+		CHECK_EQ(current_of(&cg_here), (int64_t)(2 * N * PAGE));
+		CHECK(!pthread_create(&thread, NULL, end_holder, &holder));
+		status = reclaim(text);
+		CHECK(!pthread_join(thread, NULL));
+		CHECK_EQ(waitpid(holder.pid, NULL, 0), holder.pid);
+		CHECK(WAIT_FOR(SETTLES, current_of(&cg_here) == 0));
+	}
+	CHECK_EQ(status, 0);
+	CHECK_CONTENT(p, N, SEED);
+	CHECK(!munmap(p, N * PAGE));
+	swap_off();
+}
+
 /* --- the cpuset of the owner -------------------------------------------------- */
 
 struct writer {
@@ -1233,6 +1283,7 @@ static const struct scenario scenarios[] = {
 	{ "so much is written to swap, and no more", no_more },
 	{ "what came back from swap is not waited for", come_back },
 	{ "what is held, nobody waits for long", held },
+	{ "... nor for what leaves by itself", left_by_itself },
 	{ "back to where the cpuset permits", within_cpuset },
 	{ "requests that make no sense", bad_requests },
 	{ "requests make way for the administrator", requests_make_way },
