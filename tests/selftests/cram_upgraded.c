@@ -675,7 +675,6 @@ static void swap_cache_on_node(void)
 	/* From the cache, or from the disk what that was faster with. */
 	CHECK_CONTENT(p, N, SEED);
 	CHECK(count_resident(p, N) > 0, "none was found in the cache");
-	CHECK(writable() > 0);
 	rewrite_all(p, N);
 	CHECK_EQ(run_walker(), 0);
 	CHECK_EQ(swapoff(slow_swap), 0);
