@@ -644,7 +644,6 @@ static s32 cram_carry(s64 due)
 
 static s32 cram_carry_pages(s32 carry, long nr)
 {
-	nr = clamp(nr, -1L << CRAM_PAGE_SHIFT, 1L << CRAM_PAGE_SHIFT);
 	return cram_carry(carry + ((s64)nr << CRAM_PAGE_SHIFT));
 }
 
@@ -769,6 +768,7 @@ static void cram_share_below(struct cram_cgroup *cg, int nid)
 	struct cram_levy *levy = &cg->node[nid].levy;
 	struct cram_division excess = {}, rest = {};
 	struct cgroup_subsys_state *css;
+	unsigned long most;
 
 	cram_count_part(&excess, levy->own, levy->own_carry);
 	css_for_each_child(css, &cg->css) {
@@ -803,12 +803,9 @@ static void cram_share_below(struct cram_cgroup *cg, int nid)
 
 		if (!cram_cgroup_alive(css_cram(css)))
 			continue;
-		if (rest.wanted)
-			child->subtree += cram_stand_in(&rest, child->payable - child->subtree,
-							&child->carry);
-		else
-			child->subtree += cram_stand_in(&excess, child->over - child->subtree,
-							&child->carry);
+		most = rest.wanted ? child->payable : child->over;
+		child->subtree += cram_stand_in(rest.wanted ? &rest : &excess,
+						most - child->subtree, &child->carry);
 	}
 }
 
