@@ -376,6 +376,15 @@ static void nothing(int sig)
 {
 }
 
+/* A pipe has the first three pages, until it is closed or read. */
+static void hold_three(char *p, int fd[2])
+{
+	struct iovec iov = { p, 3 * PAGE };
+
+	CHECK(!pipe(fd));
+	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 3 * PAGE);
+}
+
 /*
  * Who has a reference may store without a page table entry. The page stays
  * charged until it is let go; a signal ends the waiting, not the taking back.
@@ -384,15 +393,12 @@ static void held(void)
 {
 	const struct itimerval every = { { 1, 0 }, { 1, 0 } }, never = {};
 	struct sigaction act = { .sa_handler = nothing };
-	struct iovec iov;
 	int fd[2];
 	char *p;
 
-	CHECK(!pipe(fd));
 	budget("max");
 	p = upgraded(N);
-	iov = (struct iovec){ p, 3 * PAGE };
-	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 3 * PAGE);
+	hold_three(p, fd);
 
 	sigaction(SIGALRM, &act, NULL);
 	/* Again and again: one could come before the waiting. */
@@ -420,15 +426,12 @@ static void held(void)
 static void held_too_long(void)
 {
 	double start;
-	struct iovec iov;
 	int fd[2];
 	char *p;
 
-	CHECK(!pipe(fd));
 	budget("max");
 	p = upgraded(N);
-	iov = (struct iovec){ p, 3 * PAGE };
-	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 3 * PAGE);
+	hold_three(p, fd);
 
 	start = now();
 	CHECK_EQ(cg_write(&cg_here, "cram.writable_budget", "0"), -EBUSY);
@@ -476,14 +479,11 @@ static void order(struct peer *up, void *arg)
 /* All of @p are resident and upgraded, some of these held in a pipe. */
 static void hold_some(char *p, int fd[2])
 {
-	struct iovec iov = { p, 3 * PAGE };
-
 	budget("max");
 	fill(p, N, SEED);
 	demote(p, N);
 	rewrite_all(p, N);
-	CHECK(!pipe(fd));
-	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 3 * PAGE);
+	hold_three(p, fd);
 }
 
 /* The process in that cgroup is frozen where it waits, and goes on when it is thawed. */
@@ -582,15 +582,12 @@ static void held_by_a_pipe(void)
 static void held_above_a_limit(void)
 {
 	char *p, *read_back = map_pages(3);
-	struct iovec iov;
 	double start;
 	int fd[2];
 
-	CHECK(!pipe(fd));
 	budget("max");
 	p = upgraded(N);
-	iov = (struct iovec){ p, 3 * PAGE };
-	CHECK_EQ(vmsplice(fd[1], &iov, 1, 0), 3 * PAGE);
+	hold_three(p, fd);
 
 	start = now();
 	CHECK_EQ(cg_write(&cg_here, "cram.max", "0"), 0);

@@ -716,10 +716,6 @@ static void poison_swapped(void)
 }
 
 /*
- * A page in a huge one: it alone is retired, the others go where they are to go, and
- * all of it without trying for long.
- */
-/*
  * All but the broken page. While that is being retired nothing else may leave, for longer
  * than a request is patient, on a slow machine: then it is made again.
  */
@@ -729,6 +725,10 @@ static bool others_leave(const char *to)
 	       cg_number(&cg_here, "cram.current") <= (int64_t)PAGE;
 }
 
+/*
+ * A page in a huge one: it alone is retired, the others go where they are to go, and
+ * all of it without trying for long.
+ */
 static void poison_in_huge(const char *to)
 {
 	int64_t events = cg_key(&cg_here, "cram.events", "poison"), bad = corrupted();

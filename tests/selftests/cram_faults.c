@@ -1254,25 +1254,35 @@ static void bound(void)
 	CHECK(WAIT_FOR(SETTLES, state_is("open")));
 }
 
+/* Has the @n-th of what the driver does failed? *@err: what it said. */
+static bool driver_fails(const char *what, unsigned int n, int *err)
+{
+	bool failed;
+
+	arm(n);
+	*err = driver_write(what);
+	failed = disarm();
+	/* What an earlier failure has left behind would make it fail now */
+	CHECK(!*err || failed, "%s, nothing failed before %u: %s", what, n,
+	      strerrorname_np(-*err));
+	CHECK_EQ(violations(), violations_before);
+	progress->done += !*err;
+	progress->refused += !!*err;
+	return failed;
+}
+
 static bool bind_fails(unsigned int n)
 {
 	bool failed;
 	int err;
 
 	unbound();
-	arm(n);
-	err = driver_write("bind");
-	failed = disarm();
-	/* What an earlier failure has left behind would make it fail now */
-	CHECK(!err || failed, "bind, nothing failed before %u: %s", n, strerrorname_np(-err));
+	failed = driver_fails("bind", n, &err);
 	/* Memory hotplug calls a resource that cannot be allocated one that is in use */
 	CHECK(!err || err == -ENOMEM || err == -EIO || err == -EEXIST, "bind, failure %u: %s", n,
 	      strerrorname_np(-err));
 	CHECK_EQ(node_is_there(), !err);
 	CHECK_EQ(memory_is_there(), !err);
-	CHECK_EQ(violations(), violations_before);
-	progress->done += !err;
-	progress->refused += !!err;
 	return failed;
 }
 
@@ -1282,16 +1292,10 @@ static bool unbind_fails(unsigned int n)
 	int err;
 
 	bound();
-	arm(n);
-	err = driver_write("unbind");
-	failed = disarm();
-	CHECK(!err || failed, "unbind, nothing failed before %u: %s", n, strerrorname_np(-err));
+	failed = driver_fails("unbind", n, &err);
 	/* Nobody has a page: it goes, whatever fails, if somebody can be told which */
 	CHECK(err || !node_is_there(), "after failure %u", n);
 	CHECK(err || !memory_is_there(), "after failure %u", n);
-	CHECK_EQ(violations(), violations_before);
-	progress->done += !err;
-	progress->refused += !!err;
 	return failed;
 }
 
