@@ -132,6 +132,19 @@ static void disable_again(struct cramcg *ctx, const char *path, const char *from
 	ctx->error = why;
 }
 
+/*
+ * Another process may be enabling cram at this moment: the kernel has the word in
+ * cgroup.subtree_control before it has made the files below. A second
+ * write of "+cram" waits until they are there.
+ */
+static bool has_files(struct cramcg *ctx, const char *path, const char *slash)
+{
+	_cleanup_free_ char *child = strndup(path, slash + 1 + strcspn(slash + 1, "/") - path);
+	_cleanup_close_ int dir = child ? open_cgroup(ctx, child) : -1;
+
+	return dir >= 0 && !faccessat(dir, "cram.max", F_OK, 0);
+}
+
 /* From the root down: a controller has to be enabled in the parent first */
 int cramcg_enable(struct cramcg *ctx, const char *path)
 {
@@ -142,12 +155,13 @@ int cramcg_enable(struct cramcg *ctx, const char *path)
 		return fail(ctx, ENOMEM, "out of memory");
 	for (const char *slash = path; path[1] && slash && !err; slash = strchr(slash + 1, '/')) {
 		_cleanup_free_ char *parent = parent_at(path, slash);
+		bool was_enabled = parent && enables_cram(ctx, parent);
 
 		if (!parent) {
 			err = fail(ctx, ENOMEM, "out of memory");
-		} else if (!enables_cram(ctx, parent)) {
+		} else if (!was_enabled || !has_files(ctx, path, slash)) {
 			err = write_control(ctx, parent, "+cram");
-			enabled[slash - path] = !err;
+			enabled[slash - path] = !err && !was_enabled;
 		}
 		if (err)
 			disable_again(ctx, path, slash, enabled);

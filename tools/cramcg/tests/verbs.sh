@@ -111,6 +111,9 @@ holds "set: Ctrl-C while it waits; the limit stays in force" bash -c '
 # --- enable, reclaim -----------------------------------------------------------------
 gives 0 '' "enable" kernel enable /plain/below
 holds "enable: in the parent, and in its parent" bash -c 'grep -q cram "$1/plain/cgroup.subtree_control" && grep -q cram "$1/cgroup.subtree_control"' _ "$cg"
+# The word is in the list before the files are there: another process enables it at this moment.
+gives 4 'subtree_control: .\+cram. not written' "enable waits for the files of another's enabling" env FAKE_FAIL=cgroup.subtree_control=EBUSY LD_PRELOAD="$build/fakekernel.so" "$build/asan/cramcg" --root "$root" enable /plain/below
+gives 0 '' "enable writes nothing where all is there" env FAKE_FAIL=cgroup.subtree_control=EBUSY LD_PRELOAD="$build/fakekernel.so" "$build/asan/cramcg" --root "$root" enable /tenants/a
 mkdir -p "$cg/x/y/z"
 echo > "$cg/x/cgroup.subtree_control"
 before=$(settings)
