@@ -115,7 +115,7 @@ vm: $(DEPS) ## boot a guest: CMD=, SCRIPT= with FILES=, or a shell; GUEST= SMP= 
 	@tests/vm/run
 
 .PHONY: run
-run: $(DEPS) kernel ## the demonstration
+run: $(DEPS) kernel cramcg-stage ## the demonstration
 	@tests/demo/run
 
 .PHONY: check
