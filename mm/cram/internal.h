@@ -25,7 +25,7 @@
  * RESERVED -> FREED		cram_free_target(), the migration failed
  * RESIDENT -> FREED		mem_cgroup_migrate() or uncharge_folio(), when the
  *				last user of the page is gone
- * FREED -> EMPTY		the trim worker, with the page isolated
+ * FREED -> EMPTY		cram_trim(), with the page isolated
  * WRITABLE set			do_wp_page(), under the page table lock, the page
  *				being exclusive, that is, mapped nowhere else
  * WRITABLE cleared, REVOKING	who revokes, the folio locked
@@ -130,7 +130,6 @@ enum cram_node_state {
  * @early: somebody was refused for want of room, read again soon
  * @resident: pages in RESIDENT
  * @freed: pages in FREED
- * @trimmed: ranges and pages given to the driver's trim. Only cramd writes.
  * @emptied: pages that went from FREED to EMPTY. Only cramd writes.
  * @trim_cursor: the slot where the next trim pass starts
  * @trim_ranges: what one call of the driver's trim is given
@@ -203,10 +202,6 @@ struct cram_node {
 
 	atomic_long_t resident;
 	atomic_long_t freed;
-	struct {
-		u64 ranges;
-		u64 pages;
-	} trimmed;
 	unsigned long emptied;
 	unsigned long trim_cursor;
 	struct range trim_ranges[CRAM_TRIM_RANGES];

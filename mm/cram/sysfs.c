@@ -2,7 +2,7 @@
 /*
  * What an operator sees and sets: /sys/kernel/mm/cram/ for the machine and
  * /sys/devices/system/node/nodeN/cram/ for a node. Described in
- * Documentation/ABI/testing/sysfs-kernel-mm-cram.
+ * Documentation/ABI/testing/sysfs-kernel-mm-cram and sysfs-devices-node-cram.
  */
 #include <linux/delay.h>
 #include <linux/init.h>

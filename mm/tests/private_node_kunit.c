@@ -2,7 +2,7 @@
 /*
  * What of private nodes can be said without one: argument checks, iteration,
  * and that nothing is found where nothing is. The rest needs memory to plug in:
- * tools/testing/selftests/mm/private_node.c.
+ * tools/testing/selftests/cram/private_node.c.
  */
 #include <kunit/test.h>
 #include <linux/gfp.h>

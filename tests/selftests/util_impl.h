@@ -1014,7 +1014,7 @@ void setup(void)
 	if (!exists(CGROOT "/cgroup.controllers"))
 		tap_skip_all("cgroup v2 is not mounted on " CGROOT);
 	if (!enable_controllers(&root))
-		tap_skip_all("no cram controller: needs a kernel with CONFIG_CGROUP_CRAM");
+		tap_skip_all("no cram controller: needs a kernel with CONFIG_CRAM");
 	if (cram_node() < 0)
 		tap_skip_all("no cram node: boot with cram_sim=512M");
 	/* Pages leave for what a test does, and not because it happens to read them. */
