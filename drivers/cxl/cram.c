@@ -64,7 +64,7 @@
 /*
  * A reading, a trim and a list of hot pages take so long at most, each. The engine may
  * begin a trim just before a reading is due, which is a third of a lease after the last
- * was begun, and rests for CRAM_EARLY_MS when the trim is over (mm/cram/capacity.c).
+ * was begun, and rests for CRAM_EARLY_MS when the trim is over (mm/cram/cramd.c).
  * Before the trim, and again before the reading, the device can be busy with a list of
  * hot pages. So the next answer is there after a third of a lease, four commands and
  * 20 ms: with an eighth of a lease for each, after 853 ms of 1000. All devices are

@@ -34,9 +34,7 @@
  * is known any more, and the node is closed.
  */
 #include <linux/export.h>
-#include <linux/freezer.h>
 #include <linux/jiffies.h>
-#include <linux/kthread.h>
 #include <linux/libnvdimm.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
@@ -45,12 +43,6 @@
 #include <trace/events/cram.h>
 
 #include "internal.h"
-
-/*
- * Asking more often than this does not help: the answer of a slow device
- * (50 ms for a compressing one that is catching up) would not change.
- */
-#define CRAM_EARLY_MS		20
 
 /**
  * cram_join_readings - one answer for a node that is interleaved
@@ -427,8 +419,16 @@ void cram_node_changed(struct cram_node *cn)
 }
 EXPORT_SYMBOL_GPL(cram_node_changed);
 
-/* The time of the next reading: a third of a lease after the start of the last */
-static unsigned long cram_next_reading(struct cram_node *cn)
+/**
+ * cram_next_reading - when is the lease to be renewed?
+ * @cn: the node
+ *
+ * A third of a lease after the start of the last reading.
+ *
+ * Context: any.
+ * Return: the time in jiffies.
+ */
+unsigned long cram_next_reading(struct cram_node *cn)
 {
 	return READ_ONCE(cn->reading_start) +
 	       msecs_to_jiffies(READ_ONCE(cn->lease_ms)) / 3;
@@ -444,67 +444,4 @@ static unsigned long cram_next_reading(struct cram_node *cn)
 bool cram_reading_due(struct cram_node *cn)
 {
 	return time_after_eq(jiffies, cram_next_reading(cn));
-}
-
-/* Sleep until then, or until a demotion is refused for want of room */
-static void cram_wait_for_reading(struct cram_node *cn)
-{
-	long left = cram_next_reading(cn) - jiffies;
-
-	if (left > 0)
-		wait_event_interruptible_timeout(cn->wait,
-						 READ_ONCE(cn->early) || kthread_should_stop(),
-						 left);
-}
-
-/*
- * A reset took what was stored. The reading that said so has closed admission.
- * Copies that were admitted before may be half gone, so they have to end first,
- * to be found among the residents; and only what is admitted after another
- * reading is whole.
- */
-static void cram_start_over(struct cram_node *cn)
-{
-	/* Whoever was admitted before has counted itself in @begun when this returns */
-	synchronize_rcu();
-	while (cram_copies_under_way(cn) && !kthread_should_stop())
-		schedule_timeout_idle(1);
-	while (cram_kill_residents(cn) && !kthread_should_stop())
-		schedule_timeout_idle(HZ / 10);
-	WRITE_ONCE(cn->content_lost, false);
-	WRITE_ONCE(cn->early, true);
-}
-
-/**
- * cramd - the thread of a node: renews the lease and trims
- * @data: the node
- *
- * Reads at a third of the lease, counted as the lease is from the start of the
- * last reading, so that a slow answer or two that fail do not end it. Earlier
- * when somebody was refused. Trims in between.
- *
- * Context: kthread.
- * Return: 0.
- */
-int cramd(void *data)
-{
-	struct cram_node *cn = data;
-
-	while (!kthread_should_stop()) {
-		WRITE_ONCE(cn->early, false);
-		if (!cram_take_reading(cn)) {
-			cram_update_state(cn);
-			if (cn->content_lost)
-				cram_start_over(cn);
-		}
-		cram_reading_ended();
-		cram_reap(cn);
-		/* What that frees is room only after another reading */
-		if (cram_trim(cn, false))
-			WRITE_ONCE(cn->early, true);
-
-		schedule_timeout_idle(msecs_to_jiffies(CRAM_EARLY_MS));
-		cram_wait_for_reading(cn);
-	}
-	return 0;
 }

@@ -324,6 +324,7 @@ static struct cram_node *cram_node_alloc(int nid, const struct cram_node_desc *d
 	cn->page_max = U64_MAX;
 	cn->promote_rate = CRAM_PROMOTE_RATE;
 	cram_state_init(cn);
+	cram_settle_init(cn);
 	cram_evict_init(cn);
 	mutex_init(&cn->offline_mutex);
 	mutex_init(&cn->reading_mutex);
@@ -423,7 +424,7 @@ struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc)
 		kthread_stop(cn->cramd);
 		/* Some files may have been there, and somebody have written to them */
 		cram_hot_stop(cn);
-		cram_state_stop(cn);
+		cram_settle_stop(cn);
 		synchronize_rcu();
 		goto free;
 	}
@@ -433,7 +434,7 @@ struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc)
 	pr_info("cram: node %d (%s): %lu MiB logical, %llu MiB physical\n", nid,
 		cn->desc.name, cn->nr_slots >> (20 - PAGE_SHIFT),
 		cram_last_reading(cn, NULL).physical >> 20);
-	cram_update_state(cn);
+	cram_settle(cn);
 	wake_up_process(cn->cramd);
 	cram_hot_start(cn);
 	return cn;
@@ -450,7 +451,7 @@ static void cram_close(struct cram_node *cn)
 	lockdep_assert_held(&cn->offline_mutex);
 
 	WRITE_ONCE(cn->offline, true);
-	cram_update_state(cn);
+	cram_settle(cn);
 	synchronize_rcu();
 }
 
@@ -465,7 +466,7 @@ void cram_reopen(struct cram_node *cn)
 	lockdep_assert_held(&cn->offline_mutex);
 
 	WRITE_ONCE(cn->offline, false);
-	cram_update_state(cn);
+	cram_settle(cn);
 }
 
 /*
@@ -631,7 +632,7 @@ static void cram_node_remove(struct cram_node *cn)
 	cram_trim_end(cn);
 
 	cram_node_sysfs_remove(cn);
-	cram_state_stop(cn);
+	cram_settle_stop(cn);
 	node_clear(cn->nid, cram_nodes);
 	static_branch_dec(&cram_key);
 	WRITE_ONCE(cram_node_table[cn->nid], NULL);
@@ -710,7 +711,7 @@ static void cram_node_abandon(struct cram_node *cn, bool content_lost)
 		cram_retire_residents(cn);
 	WRITE_ONCE(cn->distrusted, "its driver is gone");
 	cram_reopen(cn);
-	cram_state_stop(cn);
+	cram_settle_stop(cn);
 }
 
 /**

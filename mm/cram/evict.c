@@ -781,9 +781,8 @@ static unsigned long cram_go_round(struct cram_node *cn, struct cram_eviction *e
 	return given;
 }
 
-/**
- * cram_relieve - write pages to swap until there are enough free cells again
- * @work: evict_work of a node
+/*
+ * Write pages to swap until there are enough free cells again.
  *
  * Nothing is promoted for that. What is resident keeps its cells and takes no
  * more, so the device is safe as it is; a page sent back to ordinary memory
@@ -793,10 +792,8 @@ static unsigned long cram_go_round(struct cram_node *cn, struct cram_eviction *e
  * that were not read since the last round. A cgroup that had none of these for several
  * rounds pays with any page. A round may take more than one call of this. A cgroup that
  * still owes pages after two of them cannot pay, and the others do in the next round.
- *
- * Context: worker.
  */
-void cram_relieve(struct work_struct *work)
+static void cram_relieve(struct work_struct *work)
 {
 	struct cram_node *cn = container_of(work, struct cram_node, evict_work);
 	struct cram_eviction e = { .fair = true, .step = CRAM_TO_SWAP };
@@ -947,6 +944,7 @@ unsigned long cram_evict_leaving(struct cram_cgroup *root, int nid)
  */
 void cram_evict_init(struct cram_node *cn)
 {
+	INIT_WORK(&cn->evict_work, cram_relieve);
 	xa_init(&cn->leaving);
 	INIT_WORK(&cn->reap_work, cram_reap_work_fn);
 }

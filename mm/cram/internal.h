@@ -269,8 +269,8 @@ bool cram_has_room(struct cram_node *cn, unsigned long nr);
 void cram_write_back(struct cram_node *cn, unsigned long pfn, unsigned long nr);
 void cram_done(struct cram_node *cn, unsigned long nr);
 void cram_want_reading(struct cram_node *cn);
+unsigned long cram_next_reading(struct cram_node *cn);
 bool cram_reading_due(struct cram_node *cn);
-int cramd(void *data);
 
 /* Is the last reading still to be believed? */
 static inline bool cram_has_lease(struct cram_node *cn)
@@ -294,7 +294,12 @@ u64 cram_cells_wanted(struct cram_node *cn);
 void cram_update_state(struct cram_node *cn);
 void cram_state_init(struct cram_node *cn);
 void cram_state_defaults(struct cram_node *cn);
-void cram_state_stop(struct cram_node *cn);
+
+/* cramd.c */
+void cram_settle(struct cram_node *cn);
+void cram_settle_init(struct cram_node *cn);
+void cram_settle_stop(struct cram_node *cn);
+int cramd(void *data);
 
 void cram_slots_reserve(struct cram_node *cn, unsigned long pfn, unsigned long nr,
 			struct cram_owner *owner);
@@ -320,7 +325,6 @@ int cram_test_young(struct folio *folio);
 struct folio *cram_get_folio(struct cram_node *cn, unsigned long pfn, u32 slot);
 struct folio *cram_charge_target(struct folio *dst, struct folio *src, gfp_t gfp);
 void cram_reap(struct cram_node *cn);
-void cram_relieve(struct work_struct *work);
 void cram_evict_init(struct cram_node *cn);
 void cram_evict_stop(struct cram_node *cn);
 

@@ -10,11 +10,10 @@
  *	offline		by request
  *
  * The state follows from the last reading, its age, and what was asked for;
- * nothing else keeps it. It is worked out again when one of these changes: a
- * reading ends, the lease does (a timer, because whoever waits for the device
- * cannot tell), somebody writes to a file. Each change makes one tracepoint,
- * one uevent of the node's device, one line in the log, and one event in each
- * cgroup that has pages there.
+ * nothing else keeps it. cramd.c has it worked out again when one of these changes,
+ * and starts those who act on it. Each change makes one tracepoint, one uevent of
+ * the node's device, one line in the log, and one event in each cgroup that has
+ * pages there.
  *
  * A reading is a lower bound: what the device has not compressed yet counts at
  * its worst. Admission has to go by that. The state goes by it only upwards,
@@ -200,8 +199,9 @@ static void cram_tell_state(struct cram_node *cn, enum cram_node_state was,
  * cram_update_state - work the state out again, and tell of a change
  * @cn: registered, so that there is somebody to tell
  *
- * Context: process, may sleep; no lock of the engine inside reading_mutex is
- * held.
+ * Only for cram_settle().
+ *
+ * Context: process, may sleep; state_mutex is held.
  */
 void cram_update_state(struct cram_node *cn)
 {
@@ -209,7 +209,7 @@ void cram_update_state(struct cram_node *cn)
 	struct cram_reading r;
 	long left;
 
-	guard(mutex)(&cn->state_mutex);
+	lockdep_assert_held(&cn->state_mutex);
 
 	/* In here, or an older reading could have the last word */
 	r = cram_last_reading(cn, NULL);
@@ -224,15 +224,6 @@ void cram_update_state(struct cram_node *cn)
 		WRITE_ONCE(cn->state, state);
 		cram_tell_state(cn, was, state, &r);
 	}
-	if (cram_node_short(cn))
-		queue_work(system_dfl_wq, &cn->evict_work);
-	cram_check_budget(cn);
-}
-
-static void cram_lease_ended(struct work_struct *work)
-{
-	cram_update_state(container_of(to_delayed_work(work), struct cram_node,
-				       lease_work));
 }
 
 /**
@@ -246,8 +237,6 @@ void cram_state_init(struct cram_node *cn)
 	cn->state = CRAM_NODE_LOST;
 	cn->lease_end = jiffies;
 	mutex_init(&cn->state_mutex);
-	INIT_DELAYED_WORK(&cn->lease_work, cram_lease_ended);
-	INIT_WORK(&cn->evict_work, cram_relieve);
 }
 
 /**
@@ -260,16 +249,4 @@ void cram_state_defaults(struct cram_node *cn)
 
 	cn->low = physical >> CRAM_LOW_SHIFT;
 	cn->critical = physical >> CRAM_CRITICAL_SHIFT;
-}
-
-/**
- * cram_state_stop - no more of it
- * @cn: on its way out; nothing takes readings any more
- *
- * Context: process, may sleep.
- */
-void cram_state_stop(struct cram_node *cn)
-{
-	cancel_delayed_work_sync(&cn->lease_work);
-	cancel_work_sync(&cn->evict_work);
 }

@@ -180,7 +180,7 @@ static int cram_set_watermark(struct cram_node *cn, const char *buf, bool low)
 			return -EINVAL;
 		WRITE_ONCE(*(low ? &cn->low : &cn->critical), bytes);
 	}
-	cram_update_state(cn);
+	cram_settle(cn);
 	return 0;
 }
 
@@ -204,7 +204,7 @@ static ssize_t reserve_bytes_store(struct kobject *kobj,
 		WRITE_ONCE(cn->reserve, was);
 		return err;
 	}
-	cram_update_state(cn);
+	cram_settle(cn);
 	return count;
 }
 

@@ -2,8 +2,8 @@
 /*
  * Lease: how long is a reading believed, and who says that it is not any more?
  *
- * A model of the clock in mm/cram/capacity.c and state.c. What it is for and how
- * to run it is in Documentation/mm/cram-model.rst.
+ * A model of the clock in mm/cram/capacity.c, state.c and cramd.c. What it is for
+ * and how to run it is in Documentation/mm/cram-model.rst.
  *
  *	P5  nobody is admitted on a reading that was asked for longer ago than
  *	    lease_ms
@@ -49,7 +49,7 @@ byte timer = LEASE + 1;	/* lease_work */
 #define ARM		timer = lease + 1
 #endif
 
-byte updating;		/* who is in cram_update_state(), or sure to get there */
+byte updating;		/* who is in cram_settle(), or sure to get there */
 bool state_mutex;
 
 #define HAS_LEASE	(lease > 0)	/* cram_has_lease() */
@@ -66,7 +66,7 @@ bool state_mutex;
 #define NODE_OPEN	(state == OPEN && HAS_LEASE)
 #endif
 
-/* cram_update_state(); cram_state_of() is the middle of it */
+/* cram_settle(); cram_state_of() is the middle of it */
 inline update_state(new)
 {
 #ifdef READING_BEFORE_MUTEX
