@@ -185,7 +185,7 @@ static bool cram_upgrade(struct cram_node *cn, unsigned long pfn, u32 *slot)
 	if (atomic_long_inc_return(&cram_nr_upgraded) == 1)
 		queue_delayed_work(system_dfl_wq, &cram_budget_work,
 				   CRAM_RECYCLE_PERIOD);
-	WRITE_ONCE(*slot, old | CRAM_WRITABLE);
+	cram_slot_upgrade(slot, old);
 	cram_count(cg, CRAM_STAT_UPGRADE, 1);
 	trace_cram_page(cn->nid, pfn, 1, owner->id, CRAM_STAT_UPGRADE);
 	return true;
@@ -298,7 +298,7 @@ static pte_t cram_take_entry(struct folio *folio, pte_t entry,
 	if (!cram_folio_held(folio))
 		return pte_wrprotect(entry);
 	rev->held = true;
-	WRITE_ONCE(*rev->slot, *rev->slot & ~CRAM_REVOKING);
+	cram_slot_keep(rev->slot, *rev->slot);
 	return entry;
 }
 
@@ -321,7 +321,7 @@ static void cram_revoke_entry(struct folio *folio, struct vm_area_struct *vma,
 		return;
 
 	if (rev->step == CRAM_TAKE) {
-		WRITE_ONCE(*rev->slot, *rev->slot | CRAM_REVOKING);
+		cram_slot_revoke(rev->slot, *rev->slot);
 		/* Before the entry changes: GUP-fast looks at that first */
 		smp_wmb();
 	}
@@ -484,11 +484,11 @@ static bool cram_take(struct cram_node *cn, struct folio *folio, u32 slot)
 
 	cram_walk_entries(folio, &rev);
 	/* Without an entry there is no fault that could meet it */
-	WRITE_ONCE(*p, slot | CRAM_REVOKING);
+	cram_slot_revoke(p, slot);
 	/* An entry that the walk has missed would still be writable */
 	if (!rev.held && rev.entries == folio_mapcount(folio) && !cram_folio_held(folio))
 		return true;
-	WRITE_ONCE(*p, slot);
+	cram_slot_keep(p, slot);
 	return false;
 }
 
@@ -502,7 +502,7 @@ static void cram_taken(struct cram_node *cn, struct folio *folio, u32 slot)
 	if (IS_ENABLED(CONFIG_CRAM_VERIFY))
 		cram_walk_entries(folio, &rev);
 	cram_end_upgrade(cn, pfn, cram_slot_owner(slot));
-	WRITE_ONCE(*cram_slot(cn, pfn), slot & ~CRAM_WRITABLE);
+	cram_slot_revoked(cram_slot(cn, pfn), slot);
 }
 
 /* Revoke the pages to be taken, and release all. Returns how many were revoked. */

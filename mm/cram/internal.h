@@ -2,38 +2,7 @@
 /*
  * Inside the engine.
  *
- * A *slot* is one 32-bit word for each page of a cram node, in ordinary
- * memory. It is the only truth about who pays for the page:
- *
- *	 31      27   26    24  23                       0
- *	+----------+-----------+--------------------------+
- *	|  flags   |   state   |        owner id          |
- *	+----------+-----------+--------------------------+
- *
- *	EMPTY		the device holds no cells for the page
- *	RESERVED	allocated and charged to the owner; the copy is under way
- *	RESIDENT	a page of the owner's, mapped or about to be
- *	FREED		nobody's, but the device may still hold cells for it
- *
- * and for a RESIDENT page two flags, see budget.c:
- *
- *	WRITABLE	charged to the writable budgets, entries may be writable
- *	REVOKING	... but none becomes so now, it is being taken back
- *
- * EMPTY, FREED -> RESERVED	cram_alloc_target(), who has the page alone
- * RESERVED -> RESIDENT		mem_cgroup_migrate(), both folios locked
- * RESERVED -> FREED		cram_free_target(), the migration failed
- * RESIDENT -> FREED		mem_cgroup_migrate() or uncharge_folio(), when the
- *				last user of the page is gone
- * FREED -> EMPTY		cram_trim(), with the page isolated
- * WRITABLE set			do_wp_page(), under the page table lock, the page
- *				being exclusive, that is, mapped nowhere else
- * WRITABLE cleared, REVOKING	who revokes, the folio locked
- *
- * Each transition is made by the one context that has the page at that moment,
- * so plain stores do; scanners read the slot, take a reference to the folio,
- * and read the slot again. The pages of a large folio go through them together,
- * and have one owner; WRITABLE they become only after it was split.
+ * The slots are in slot.h.
  *
  * Locks, outermost first: cram_node.offline_mutex (one drains or opens the node
  * at a time), cram_nodes_mutex (registry; process context),
@@ -58,19 +27,7 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
-#define CRAM_OWNER_BITS		24
-#define CRAM_OWNER_MASK		GENMASK(CRAM_OWNER_BITS - 1, 0)
-#define CRAM_STATE_MASK		GENMASK(CRAM_OWNER_BITS + 2, CRAM_OWNER_BITS)
-
-enum cram_slot_state {
-	CRAM_EMPTY	= 0 << CRAM_OWNER_BITS,
-	CRAM_RESERVED	= 1 << CRAM_OWNER_BITS,
-	CRAM_RESIDENT	= 2 << CRAM_OWNER_BITS,
-	CRAM_FREED	= 3 << CRAM_OWNER_BITS,
-};
-
-#define CRAM_WRITABLE		BIT(27)
-#define CRAM_REVOKING		BIT(28)
+#include "slot.h"
 
 /*
  * A command of a real device costs a mailbox round trip, so it should carry
@@ -92,7 +49,7 @@ enum cram_node_state {
  * @nid: its node
  * @start_pfn: the page of slot 0
  * @nr_slots: pages that the node spans, holes included
- * @slots: see above
+ * @slots: see slot.h
  * @samples: compressed bytes of the pages of which some are asked, see sample.c
  * @page_max: what would take more compressed bytes is refused; U64_MAX: nothing is
  * @desc: what the driver said, but for the name
@@ -236,25 +193,16 @@ struct cram_node {
 };
 
 extern bool cram_enabled;
-extern struct mutex cram_nodes_mutex;
 
+/* registry.c */
+extern struct mutex cram_nodes_mutex;
 struct cram_node *cram_node_get(int nid);
-int cram_drain(struct cram_node *cn);
-void cram_reopen(struct cram_node *cn);
+void cram_registry_add(struct cram_node *cn);
+void cram_registry_remove(struct cram_node *cn);
 
 static inline u32 *cram_slot(struct cram_node *cn, unsigned long pfn)
 {
 	return &cn->slots[pfn - cn->start_pfn];
-}
-
-static inline u32 cram_slot_state(u32 slot)
-{
-	return slot & CRAM_STATE_MASK;
-}
-
-static inline u32 cram_slot_owner(u32 slot)
-{
-	return slot & CRAM_OWNER_MASK;
 }
 
 /* capacity.c */
@@ -301,10 +249,10 @@ void cram_settle_init(struct cram_node *cn);
 void cram_settle_stop(struct cram_node *cn);
 int cramd(void *data);
 
+/* residency.c */
 void cram_slots_reserve(struct cram_node *cn, unsigned long pfn, unsigned long nr,
 			struct cram_owner *owner);
 void cram_slots_freed(struct cram_node *cn, unsigned long pfn, unsigned long nr);
-unsigned long cram_kill_residents(struct cram_node *cn);
 
 /* trim.c */
 unsigned long cram_trim(struct cram_node *cn, bool whole);
@@ -330,6 +278,7 @@ void cram_evict_stop(struct cram_node *cn);
 
 /* poison.c */
 bool cram_readable(struct folio *folio);
+unsigned long cram_kill_residents(struct cram_node *cn);
 
 /* hot.c */
 bool cram_promoting_hot(struct cram_node *cn);
@@ -353,6 +302,10 @@ unsigned int cram_sampled_size(struct cram_node *cn, unsigned long pfn);
 
 /* stat.c */
 void cram_count(struct cram_cgroup *cg, enum cram_stat item, long nr);
+
+/* node.c */
+int cram_drain(struct cram_node *cn);
+void cram_reopen(struct cram_node *cn);
 
 /* sysfs.c */
 int cram_node_sysfs_add(struct cram_node *cn);

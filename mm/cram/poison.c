@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Resident pages that the device cannot give back.
+ * Resident pages that the device cannot give back: one by one, and all at once.
  *
  * Whoever moves a page off a node asks here first, before the page is isolated.
  * What writes it to swap does not expect poison in it. What migrates it does, but
  * finds out when the page is on no LRU list and has one more reference than it
  * should: memory_failure() gives up then, and for good, because the page is marked
  * by that time. A large folio would stay as it is for ever.
+ *
+ * When the content of a device is lost, cram_kill_residents() treats each resident page
+ * as a broken one.
  */
 #include <linux/mm.h>
 #include <linux/huge_mm.h>
+#include <linux/memory_hotplug.h>
 #include <linux/pagemap.h>
+#include <linux/rmap.h>
 
+#include "../internal.h"
 #include "internal.h"
 
 /* With the reference of the caller, and no other */
@@ -62,4 +68,79 @@ bool cram_readable(struct folio *folio)
 		cond_resched();
 	}
 	return true;
+}
+
+/*
+ * memory_failure() has marked all its pages, but leaves a large folio mapped that it
+ * cannot split, because somebody holds a reference. Whoever reads it now would get
+ * what is not there. As memory_failure() does for a small one, wait for an eviction that
+ * has it locked, or is writing it to swap: the device may have to be there until then.
+ */
+static void cram_unmap_lost(struct folio *folio)
+{
+	folio_lock(folio);
+	folio_wait_writeback(folio);
+	if (folio_mapped(folio) && folio_test_hwpoison(folio))
+		try_to_unmap(folio, TTU_IGNORE_MLOCK | TTU_SYNC | TTU_HWPOISON |
+				    TTU_SPLIT_HUGE_PMD);
+	folio_unlock(folio);
+}
+
+/* Unmap pages whose content is lost. Returns how many can still be read. */
+static unsigned long cram_unmap_residents(struct cram_node *cn)
+{
+	unsigned long i, nr = 0;
+
+	for (i = 0; i < cn->nr_slots; i++) {
+		u32 slot = READ_ONCE(cn->slots[i]);
+		struct folio *folio;
+
+		cond_resched();
+		if (cram_slot_state(slot) != CRAM_RESIDENT)
+			continue;
+		folio = cram_get_folio(cn, cn->start_pfn + i, slot);
+		/* About to change its state, or being freed: look again */
+		if (!folio) {
+			nr++;
+			continue;
+		}
+		cram_unmap_lost(folio);
+		nr += folio_mapped(folio);
+		folio_put(folio);
+	}
+	return nr;
+}
+
+/**
+ * cram_kill_residents - what was stored on the node is gone
+ * @cn: the node
+ *
+ * Retires every resident page as memory_failure() retires a broken one: it is
+ * unmapped, a process that touches it is killed, and its charge is given back, at the
+ * latest when the last reference to it is. The pages are out of service until the
+ * node is removed.
+ *
+ * Context: process, may sleep.
+ * Return: pages that could not be unmapped yet, because somebody else is at work
+ * with them.
+ */
+unsigned long cram_kill_residents(struct cram_node *cn)
+{
+	unsigned long i, nr = 0;
+
+	for (i = 0; i < cn->nr_slots; i++) {
+		bool resident = cram_slot_state(READ_ONCE(cn->slots[i])) == CRAM_RESIDENT;
+
+		if (resident) {
+			memory_failure(cn->start_pfn + i, 0);
+			/* Referenced pages count, too, though memory_failure() has "failed" */
+			nr += cram_slot_state(READ_ONCE(cn->slots[i])) != CRAM_RESIDENT;
+		}
+		if (resident || !(i % CRAM_SLOT_SLICE))
+			cond_resched();
+	}
+	if (nr)
+		pr_err("cram: node %d (%s) has lost its content: %lu pages retired\n",
+		       cn->nid, cn->desc.name, nr);
+	return atomic_long_read(&cn->resident) ? cram_unmap_residents(cn) : 0;
 }

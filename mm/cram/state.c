@@ -29,7 +29,7 @@
 
 #include "internal.h"
 
-/* Shares of the physical size; above the reserve, see core.c. */
+/* Shares of the physical size; above the reserve, see node.c. */
 #define CRAM_LOW_SHIFT		4
 #define CRAM_CRITICAL_SHIFT	5
 

@@ -170,14 +170,8 @@ static unsigned long cram_put_back(struct cram_node *cn, struct zone *zone,
 		unsigned long pfn;
 
 		for (pfn = PHYS_PFN(range->start);
-		     done && pfn <= PHYS_PFN(range->end); pfn++, done--) {
-			u32 *slot = cram_slot(cn, pfn);
-
-			if (cram_slot_state(*slot) == CRAM_FREED) {
-				WRITE_ONCE(*slot, CRAM_EMPTY);
-				nr_freed++;
-			}
-		}
+		     done && pfn <= PHYS_PFN(range->end); pfn++, done--)
+			nr_freed += cram_slot_empty(cram_slot(cn, pfn));
 		__putback_isolated_page(page, cram_range_order(range),
 					get_pageblock_migratetype(page));
 	}

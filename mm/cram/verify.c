@@ -28,8 +28,6 @@
 #include "../internal.h"
 #include "internal.h"
 
-unsigned long cram_disabled_hooks;
-
 static atomic_long_t cram_violations;
 
 static void cram_violation(const char *what, unsigned long pfn, u32 slot)

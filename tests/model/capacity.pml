@@ -3,7 +3,7 @@
  * Capacity: is there a cell for every store, and does every cell come back?
  *
  * A model of mm/cram/capacity.c, trim.c, and of the counters around a demotion
- * (demote.c, core.c) and an upgrade. What it is for and how to run it is in
+ * (demote.c, residency.c) and an upgrade. What it is for and how to run it is in
  * Documentation/mm/cram-model.rst.
  *
  *	P1  no store arrives at the device without finding a cell

@@ -2,7 +2,7 @@
 /*
  * Evict: who may look at a node, and who takes it away?
  *
- * A model of the locks in mm/cram/evict.c, core.c and sysfs.c. What it is for and
+ * A model of the locks in mm/cram/evict.c, node.c and sysfs.c. What it is for and
  * how to run it is in Documentation/mm/cram-model.rst.
  *
  *	P12  nobody looks at a node that is not there any more

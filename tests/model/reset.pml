@@ -2,7 +2,7 @@
 /*
  * Reset: a device forgets what was stored. Who gets to read that?
  *
- * A model of content_lost in mm/cram/capacity.c and core.c. What it is for and
+ * A model of content_lost in mm/cram/cramd.c and node.c. What it is for and
  * how to run it is in Documentation/mm/cram-model.rst.
  *
  *	P10  when a reset has been dealt with, no page is left to its user of

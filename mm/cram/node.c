@@ -1,32 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * cram: the registry of nodes, and where a page's residency begins and ends.
- *
- * Drivers call cram_register_node() for a private node of theirs. From then on
- * reclaim may demote pages to it (demote.c), faults take them back (fault.c),
- * a thread asks the device for its capacity (capacity.c) and gives it back
- * what was freed (trim.c), and pages are moved off on request (evict.c) or
- * because they are hot (hot.c). The books of the cgroups are in kernel/cgroup/cram.c.
- *
- * Nothing in here is ever called from outside for a page of another node.
+ * The life of a node: drivers register it, somebody drains it, and it goes, in peace
+ * or not. The roof of the engine: it calls all others, to begin and to end.
  */
-#include <kunit/static_stub.h>
 #include <linux/init.h>
 #include <linux/kthread.h>
 #include <linux/memcontrol.h>
 #include <linux/memory_hotplug.h>
 #include <linux/private_node.h>
-#include <linux/rmap.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
 
-#include "../internal.h"
 #include "internal.h"
-
-#define CREATE_TRACE_POINTS
-#include <trace/events/cram.h>
 
 /*
  * Cells that admission leaves alone: what a driver's metadata and rounding may
@@ -51,240 +38,11 @@
 /* A driver that has to go drains so many times before it leaves pages behind */
 #define CRAM_FORCE_RETRIES	10
 
-/*
- * Slots that a walk looks at before others may have the CPU, if it finds nothing to
- * do: some microseconds.
- */
-#define CRAM_SLOT_SLICE		4096
+/* Rounds that try to unmap pages of lost content, a tenth of a second each */
+#define CRAM_KILL_RETRIES	10
 
 /* The counters of CPUs are added up each second; wait for that no longer than this */
 #define CRAM_SETTLE_TIME	(5 * HZ)
-
-DEFINE_STATIC_KEY_FALSE(cram_key);
-
-/* Nodes whose pages have slots; a node leaves when its last slot is EMPTY */
-nodemask_t cram_nodes;
-
-static struct cram_node *cram_node_table[MAX_NUMNODES];
-/* Held to add or remove a node */
-DEFINE_MUTEX(cram_nodes_mutex);
-
-/**
- * cram_node_get - the cram node with this node id
- * @nid: in the range of node ids
- *
- * Context: RCU, cram_nodes_mutex, the SRCU of eviction, or a page with a slot on
- * that node: each keeps the node from going away.
- * Return: the node, or %NULL when @nid is no cram node.
- */
-struct cram_node *cram_node_get(int nid)
-{
-	KUNIT_STATIC_STUB_REDIRECT(cram_node_get, nid);
-	return READ_ONCE(cram_node_table[nid]);
-}
-
-void *cram_node_priv(const struct cram_node *cn)
-{
-	return cn->desc.priv;
-}
-EXPORT_SYMBOL_GPL(cram_node_priv);
-
-int cram_node_nid(const struct cram_node *cn)
-{
-	return cn->nid;
-}
-EXPORT_SYMBOL_GPL(cram_node_nid);
-
-/**
- * cram_slots_reserve - a folio was allocated for a copy
- * @cn: the node
- * @pfn: its first page
- * @nr: its pages
- * @owner: charged for the pages, with a reference for each
- */
-void cram_slots_reserve(struct cram_node *cn, unsigned long pfn, unsigned long nr,
-			struct cram_owner *owner)
-{
-	unsigned long i, freed = 0;
-
-	for (i = 0; i < nr; i++) {
-		u32 *slot = cram_slot(cn, pfn + i);
-
-		cram_hot_forget(cn, pfn + i);
-		freed += cram_slot_state(READ_ONCE(*slot)) == CRAM_FREED;
-		WRITE_ONCE(*slot, owner->id | CRAM_RESERVED);
-	}
-	atomic_long_sub(freed, &cn->freed);
-}
-
-static void cram_uncharge_owner(struct cram_node *cn, u32 id, unsigned int nr)
-{
-	struct cram_owner *owner;
-
-	atomic_long_add(nr, &cn->freed);
-	rcu_read_lock();
-	owner = cram_owner_lookup(id);
-	if (!WARN_ON_ONCE(!owner)) {
-		cram_cgroup_uncharge(cram_owner_books(owner), cn->nid, nr);
-		cram_owner_put(owner, nr);
-	}
-	rcu_read_unlock();
-}
-
-/**
- * cram_slots_freed - nobody uses the pages any more, give the charge back
- * @cn: the node
- * @pfn: the first page of a folio whose slots are RESERVED
- * @nr: its pages
- *
- * Context: any.
- */
-void cram_slots_freed(struct cram_node *cn, unsigned long pfn, unsigned long nr)
-{
-	u32 id = cram_slot_owner(READ_ONCE(*cram_slot(cn, pfn)));
-	unsigned long i;
-
-	for (i = 0; i < nr; i++) {
-		cram_end_sample(cn, pfn + i, id);
-		WRITE_ONCE(*cram_slot(cn, pfn + i), CRAM_FREED);
-	}
-	cram_uncharge_owner(cn, id, nr);
-}
-
-/* memory_failure() takes the charge off what it retires */
-static void cram_tell_poison(u32 id)
-{
-	struct cram_owner *owner;
-
-	guard(rcu)();
-	owner = cram_owner_lookup(id);
-	if (owner)
-		cram_cgroup_event(cram_owner_books(owner), CRAM_EVENT_POISON);
-}
-
-void __cram_uncharge_batch(const struct cram_uncharge *u)
-{
-	cram_uncharge_owner(u->cn, u->id, u->nr);
-	/* Last: with this the node may go */
-	atomic_long_sub(u->nr, &u->cn->resident);
-}
-
-static void cram_end_residency(struct cram_node *cn, struct folio *folio,
-			       struct cram_uncharge *u)
-{
-	unsigned long pfn, end = folio_pfn(folio) + folio_nr_pages(folio);
-	u32 id = cram_slot_owner(READ_ONCE(*cram_slot(cn, folio_pfn(folio))));
-
-	for (pfn = folio_pfn(folio); pfn < end; pfn++) {
-		u32 slot = READ_ONCE(*cram_slot(cn, pfn));
-
-		if (WARN_ON_ONCE(cram_slot_state(slot) != CRAM_RESIDENT ||
-				 cram_slot_owner(slot) != id))
-			return;
-
-		if (slot & CRAM_WRITABLE) {
-			cram_write_back(cn, pfn, 1);
-			cram_end_upgrade(cn, pfn, id);
-		}
-		if (PageHWPoison(pfn_to_page(pfn)))
-			cram_tell_poison(id);
-
-		cram_end_sample(cn, pfn, id);
-		WRITE_ONCE(*cram_slot(cn, pfn), CRAM_FREED);
-	}
-	lruvec_stat_mod_folio(folio, NR_CRAM, -folio_nr_pages(folio));
-
-	if (u->nr && (u->cn != cn || u->id != id)) {
-		__cram_uncharge_batch(u);
-		u->nr = 0;
-	}
-	u->cn = cn;
-	u->id = id;
-	u->nr += folio_nr_pages(folio);
-}
-
-static void cram_begin_residency(struct cram_node *cn, struct folio *folio)
-{
-	unsigned long pfn, nr = folio_nr_pages(folio);
-
-	cram_write_back(cn, folio_pfn(folio), nr);
-	for (pfn = folio_pfn(folio); pfn < folio_pfn(folio) + nr; pfn++) {
-		u32 *slot = cram_slot(cn, pfn);
-
-		WARN_ON_ONCE(cram_slot_state(*slot) != CRAM_RESERVED);
-		WRITE_ONCE(*slot, cram_slot_owner(*slot) | CRAM_RESIDENT);
-	}
-	atomic_long_add(nr, &cn->resident);
-	cram_done(cn, nr);
-	lruvec_stat_mod_folio(folio, NR_CRAM, nr);
-}
-
-/* The cgroup that is charged for @folio, for counting. RCU. */
-static struct cram_cgroup *cram_payer(struct cram_node *cn, struct folio *folio)
-{
-	struct cram_owner *owner;
-
-	owner = cram_owner_lookup(cram_slot_owner(READ_ONCE(*cram_slot(cn, folio_pfn(folio)))));
-	return owner ? cram_owner_books(owner) : NULL;
-}
-
-static void cram_count_pages(struct cram_node *cn, struct folio *folio, long nr,
-			     enum cram_stat item)
-{
-	struct cram_cgroup *cg;
-
-	rcu_read_lock();
-	cg = cram_payer(cn, folio);
-	if (cg)
-		cram_count(cg, item, nr);
-	rcu_read_unlock();
-	trace_cram_page(cn->nid, folio_pfn(folio), nr,
-			cram_slot_owner(READ_ONCE(*cram_slot(cn, folio_pfn(folio)))),
-			item);
-}
-
-void __cram_migrate_folio(struct folio *old, struct folio *new, bool forced)
-{
-	bool from = folio_is_cram(old), to = folio_is_cram(new);
-	struct cram_uncharge u = {};
-	struct cram_node *cn;
-
-	/* Nothing allocates there but demotion, which takes no resident page */
-	VM_WARN_ON_ONCE_FOLIO(from && to, old);
-
-	if (from) {
-		cn = cram_node_get(folio_nid(old));
-		cram_count_pages(cn, old, folio_nr_pages(old),
-				 forced ? CRAM_STAT_PROMOTE_FORCED :
-				 cram_promoting_hot(cn) ? CRAM_STAT_PROMOTE_HOT :
-							  CRAM_STAT_PROMOTE_RECLAIM);
-		count_mthp_stat(folio_order(old), MTHP_STAT_CRAM_PROMOTE);
-		cram_end_residency(cn, old, &u);
-		cram_uncharge_batch(&u);
-	}
-	if (to) {
-		cn = cram_node_get(folio_nid(new));
-		cram_begin_residency(cn, new);
-		cram_count_pages(cn, new, folio_nr_pages(new), CRAM_STAT_DEMOTE);
-		count_mthp_stat(folio_order(new), MTHP_STAT_CRAM_DEMOTE);
-	}
-}
-
-void __cram_uncharge_folio(struct folio *folio, struct cram_uncharge *u)
-{
-	cram_end_residency(cram_node_get(folio_nid(folio)), folio, u);
-}
-
-bool __cram_swapout_v1(struct folio *folio)
-{
-	return !cram_hook_disabled(CRAM_HOOK_SWAPOUT_V1);
-}
-
-void __cram_promoted_write(struct folio *folio)
-{
-	cram_count_pages(cram_node_get(folio_nid(folio)), folio, 1,
-			 CRAM_STAT_PROMOTE_WRITE);
-}
 
 /* Are all slots of a closed node, where nothing new begins, empty? */
 static bool cram_slots_empty(struct cram_node *cn)
@@ -356,7 +114,7 @@ static void cram_mark_stale(struct cram_node *cn)
 			cond_resched();
 		if (!pfn_to_online_page(cn->start_pfn + i))
 			continue;
-		cn->slots[i] = CRAM_FREED;
+		cram_slot_free(&cn->slots[i]);
 		nr++;
 	}
 	atomic_long_add(nr, &cn->freed);
@@ -416,11 +174,10 @@ struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc)
 		goto free;
 	}
 
-	/* With all that is in it; whoever finds it there has an address dependency */
-	smp_store_release(&cram_node_table[nid], cn);
+	cram_registry_add(cn);
 	err = cram_node_sysfs_add(cn);
 	if (err) {
-		WRITE_ONCE(cram_node_table[nid], NULL);
+		cram_registry_remove(cn);
 		kthread_stop(cn->cramd);
 		/* Some files may have been there, and somebody have written to them */
 		cram_hot_stop(cn);
@@ -523,84 +280,6 @@ int cram_drain(struct cram_node *cn)
 	return err;
 }
 
-/* Rounds that try to unmap pages of lost content, a tenth of a second each */
-#define CRAM_KILL_RETRIES	10
-
-/*
- * memory_failure() has marked all its pages, but leaves a large folio mapped that it
- * cannot split, because somebody holds a reference. Whoever reads it now would get
- * what is not there. As memory_failure() does for a small one, wait for an eviction that
- * has it locked, or is writing it to swap: the device may have to be there until then.
- */
-static void cram_unmap_lost(struct folio *folio)
-{
-	folio_lock(folio);
-	folio_wait_writeback(folio);
-	if (folio_mapped(folio) && folio_test_hwpoison(folio))
-		try_to_unmap(folio, TTU_IGNORE_MLOCK | TTU_SYNC | TTU_HWPOISON |
-				    TTU_SPLIT_HUGE_PMD);
-	folio_unlock(folio);
-}
-
-/* Unmap pages whose content is lost. Returns how many can still be read. */
-static unsigned long cram_unmap_residents(struct cram_node *cn)
-{
-	unsigned long i, nr = 0;
-
-	for (i = 0; i < cn->nr_slots; i++) {
-		u32 slot = READ_ONCE(cn->slots[i]);
-		struct folio *folio;
-
-		cond_resched();
-		if (cram_slot_state(slot) != CRAM_RESIDENT)
-			continue;
-		folio = cram_get_folio(cn, cn->start_pfn + i, slot);
-		/* About to change its state, or being freed: look again */
-		if (!folio) {
-			nr++;
-			continue;
-		}
-		cram_unmap_lost(folio);
-		nr += folio_mapped(folio);
-		folio_put(folio);
-	}
-	return nr;
-}
-
-/**
- * cram_kill_residents - what was stored on the node is gone
- * @cn: the node
- *
- * Retires every resident page as memory_failure() retires a broken one: it is
- * unmapped, a process that touches it is killed, and its charge is given back, at the
- * latest when the last reference to it is. The pages are out of service until the
- * node is removed.
- *
- * Context: process, may sleep.
- * Return: pages that could not be unmapped yet, because somebody else is at work
- * with them.
- */
-unsigned long cram_kill_residents(struct cram_node *cn)
-{
-	unsigned long i, nr = 0;
-
-	for (i = 0; i < cn->nr_slots; i++) {
-		bool resident = cram_slot_state(READ_ONCE(cn->slots[i])) == CRAM_RESIDENT;
-
-		if (resident) {
-			memory_failure(cn->start_pfn + i, 0);
-			/* Referenced pages count, too, though memory_failure() has "failed" */
-			nr += cram_slot_state(READ_ONCE(cn->slots[i])) != CRAM_RESIDENT;
-		}
-		if (resident || !(i % CRAM_SLOT_SLICE))
-			cond_resched();
-	}
-	if (nr)
-		pr_err("cram: node %d (%s) has lost its content: %lu pages retired\n",
-		       cn->nid, cn->desc.name, nr);
-	return atomic_long_read(&cn->resident) ? cram_unmap_residents(cn) : 0;
-}
-
 /*
  * CPUs add up what they have counted once a second, but only for nodes that are
  * there: what is missing when the node goes would be in "Cram" of /proc/meminfo
@@ -635,7 +314,7 @@ static void cram_node_remove(struct cram_node *cn)
 	cram_settle_stop(cn);
 	node_clear(cn->nid, cram_nodes);
 	static_branch_dec(&cram_key);
-	WRITE_ONCE(cram_node_table[cn->nid], NULL);
+	cram_registry_remove(cn);
 	synchronize_rcu();
 	cram_evict_stop(cn);
 	pr_info("cram: node %d (%s) is gone\n", cn->nid, cn->desc.name);

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A *slot* is one 32-bit word for each page of a cram node, in ordinary memory. It is
+ * the only truth about who pays for the page:
+ *
+ *	 31      27   26    24  23                       0
+ *	+----------+-----------+--------------------------+
+ *	|  flags   |   state   |        owner id          |
+ *	+----------+-----------+--------------------------+
+ *
+ *	EMPTY		the device holds no cells for the page
+ *	RESERVED	allocated and charged to the owner; the copy is under way
+ *	RESIDENT	a page of the owner's, mapped or about to be
+ *	FREED		nobody's, but the device may still hold cells for it
+ *
+ * and for a RESIDENT page two flags, see upgrade.c:
+ *
+ *	WRITABLE	charged to the writable budgets, entries may be writable
+ *	REVOKING	... but none becomes so now, it is being taken back
+ *
+ * Each transition has a function of its own here. It is made by the one context that
+ * has the page at that moment, so plain stores do; scanners read the slot, take a
+ * reference to the folio, and read the slot again. The pages of a large folio go through
+ * them together, and have one owner; WRITABLE they become only after it was split.
+ * Who makes which transition, and who else can see the page then, is told in
+ * Documentation/mm/cram.rst.
+ */
+#ifndef _MM_CRAM_SLOT_H
+#define _MM_CRAM_SLOT_H
+
+#include <linux/bits.h>
+#include <linux/bug.h>
+#include <linux/compiler.h>
+#include <linux/types.h>
+
+#define CRAM_OWNER_BITS		24
+#define CRAM_OWNER_MASK		GENMASK(CRAM_OWNER_BITS - 1, 0)
+#define CRAM_STATE_MASK		GENMASK(CRAM_OWNER_BITS + 2, CRAM_OWNER_BITS)
+
+enum cram_slot_state {
+	CRAM_EMPTY	= 0 << CRAM_OWNER_BITS,
+	CRAM_RESERVED	= 1 << CRAM_OWNER_BITS,
+	CRAM_RESIDENT	= 2 << CRAM_OWNER_BITS,
+	CRAM_FREED	= 3 << CRAM_OWNER_BITS,
+};
+
+#define CRAM_WRITABLE		BIT(27)
+#define CRAM_REVOKING		BIT(28)
+
+/*
+ * Slots that a walk looks at before others may have the CPU, if it finds nothing to
+ * do: some microseconds.
+ */
+#define CRAM_SLOT_SLICE		4096
+
+static inline u32 cram_slot_state(u32 slot)
+{
+	return slot & CRAM_STATE_MASK;
+}
+
+static inline u32 cram_slot_owner(u32 slot)
+{
+	return slot & CRAM_OWNER_MASK;
+}
+
+/* EMPTY, FREED -> RESERVED. Returns true if it was FREED. */
+static inline bool cram_slot_reserve(u32 *slot, u32 owner_id)
+{
+	bool freed = cram_slot_state(READ_ONCE(*slot)) == CRAM_FREED;
+
+	WRITE_ONCE(*slot, owner_id | CRAM_RESERVED);
+	return freed;
+}
+
+/* RESERVED -> RESIDENT */
+static inline void cram_slot_settle(u32 *slot)
+{
+	WARN_ON_ONCE(cram_slot_state(*slot) != CRAM_RESERVED);
+	WRITE_ONCE(*slot, cram_slot_owner(*slot) | CRAM_RESIDENT);
+}
+
+/*
+ * RESERVED, RESIDENT -> FREED. And from EMPTY, before anybody knows the node: what the
+ * device holds of an earlier life.
+ */
+static inline void cram_slot_free(u32 *slot)
+{
+	WRITE_ONCE(*slot, CRAM_FREED);
+}
+
+/* FREED -> EMPTY. Returns false if it was not FREED, and then it stays as it is. */
+static inline bool cram_slot_empty(u32 *slot)
+{
+	if (cram_slot_state(*slot) != CRAM_FREED)
+		return false;
+	WRITE_ONCE(*slot, CRAM_EMPTY);
+	return true;
+}
+
+/* RESIDENT, which it is in @was, becomes WRITABLE as well */
+static inline void cram_slot_upgrade(u32 *slot, u32 was)
+{
+	WRITE_ONCE(*slot, was | CRAM_WRITABLE);
+}
+
+/* WRITABLE, which it is in @was, becomes REVOKING as well */
+static inline void cram_slot_revoke(u32 *slot, u32 was)
+{
+	WRITE_ONCE(*slot, was | CRAM_REVOKING);
+}
+
+/* ... and is only WRITABLE again */
+static inline void cram_slot_keep(u32 *slot, u32 was)
+{
+	WRITE_ONCE(*slot, was & ~CRAM_REVOKING);
+}
+
+/* ... or only RESIDENT */
+static inline void cram_slot_revoked(u32 *slot, u32 was)
+{
+	WRITE_ONCE(*slot, was & ~(CRAM_WRITABLE | CRAM_REVOKING));
+}
+
+#endif /* _MM_CRAM_SLOT_H */
