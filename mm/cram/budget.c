@@ -150,8 +150,16 @@ static void cram_recycle_begin(struct cram_owner *owner)
 	WRITE_ONCE(owner->recycle_due, jiffies + CRAM_RECYCLE_PERIOD);
 }
 
-/* Have @slot say so only when everything else does. PTL, RCU. */
-static bool cram_upgrade(struct cram_node *cn, unsigned long pfn, u32 *slot)
+/**
+ * cram_upgrade - make a resident page writable where it is, if all budgets permit
+ * @cn: the node
+ * @pfn: the page
+ * @slot: its slot, which says so only when everything else does
+ *
+ * Context: the page table lock of its only entry is held; RCU.
+ * Return: true if the page is upgraded now.
+ */
+bool cram_upgrade(struct cram_node *cn, unsigned long pfn, u32 *slot)
 {
 	u32 old = READ_ONCE(*slot);
 	struct cram_owner *owner;
@@ -196,26 +204,6 @@ uncharge_node:
 uncharge:
 	cram_cgroup_uncharge_writable(cg, 1);
 	return false;
-}
-
-bool __cram_wp_reuse(struct page *page, bool unshare)
-{
-	struct cram_node *cn = cram_node_get(page_to_nid(page));
-	unsigned long pfn = page_to_pfn(page);
-	u32 *slot = cram_slot(cn, pfn);
-	bool reuse;
-
-	if (__cram_page_writable(page, CRAM_HOOK_WP))
-		return true;
-	if (READ_ONCE(*slot) & CRAM_REVOKING && cram_hook_disabled(CRAM_HOOK_REVOKING))
-		return true;
-	if (unshare || folio_test_large(page_folio(page)))
-		return false;
-
-	rcu_read_lock();
-	reuse = cram_upgrade(cn, pfn, slot);
-	rcu_read_unlock();
-	return reuse;
 }
 
 /**

@@ -192,8 +192,6 @@ struct cram_node {
 	struct kobject *kobj;
 };
 
-extern bool cram_enabled;
-
 /* registry.c */
 extern struct mutex cram_nodes_mutex;
 struct cram_node *cram_node_get(int nid);
@@ -260,18 +258,31 @@ void cram_trim_end(struct cram_node *cn);
 
 /* budget.c */
 void cram_check_budget(struct cram_node *cn);
+bool cram_upgrade(struct cram_node *cn, unsigned long pfn, u32 *slot);
 void cram_end_upgrade(struct cram_node *cn, unsigned long pfn, u32 id);
 
 /* owner.c */
 struct cram_owner *cram_owner_next(u32 *id, struct cram_cgroup *root);
 
+/* split.c */
+bool cram_split_first(struct vm_fault *vmf, struct folio *folio);
+
 /* demote.c */
+extern bool cram_enabled;
+enum cram_stat cram_node_refusal(struct cram_node *cn, struct cram_cgroup *cg,
+				 unsigned long nr);
+struct cram_node *cram_choose_node(struct cram_cgroup *cg, int src_nid,
+				   unsigned long nr, enum cram_stat *why);
+
+/* oom.c */
 void cram_reading_ended(void);
 
-/* evict.c */
-int cram_test_young(struct folio *folio);
+/* folio.c */
 struct folio *cram_get_folio(struct cram_node *cn, unsigned long pfn, u32 slot);
+int cram_test_young(struct folio *folio);
 struct folio *cram_charge_target(struct folio *dst, struct folio *src, gfp_t gfp);
+
+/* evict.c */
 void cram_reap(struct cram_node *cn);
 void cram_evict_init(struct cram_node *cn);
 void cram_evict_stop(struct cram_node *cn);
