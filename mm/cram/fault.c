@@ -2,7 +2,7 @@
 /*
  * Every road to a writable page table entry.
  *
- * A resident page is mapped read-only, unless it is upgraded (budget.c). All
+ * A resident page is mapped read-only, unless it is upgraded (upgrade.c). All
  * code that would make an entry writable asks cram_page_writable() first, under
  * the page table lock, and leaves the entry read-only when the answer is no;
  * the next write faults into do_wp_page(), which upgrades the page or copies it

@@ -22,6 +22,7 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
+#include <linux/swap.h>
 #include <linux/vmstat.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -256,10 +257,56 @@ void cram_slots_freed(struct cram_node *cn, unsigned long pfn, unsigned long nr)
 unsigned long cram_trim(struct cram_node *cn, bool whole);
 void cram_trim_end(struct cram_node *cn);
 
-/* budget.c */
-void cram_check_budget(struct cram_node *cn);
+/* upgrade.c */
+
+/* How often the dirty bits are looked at */
+#define CRAM_RECYCLE_PERIOD	HZ
+
+/* Revoked after so many periods without a store */
+#define CRAM_RECYCLE_AGE	2
+
+/*
+ * Pages that share a flush, as many as reclaim takes at a time: with more, it is
+ * the rest of the work that counts, and their folios are locked meanwhile.
+ */
+#define CRAM_REVOKE_BATCH	SWAP_CLUSTER_MAX
+
+/**
+ * struct cram_revoke_batch - upgraded pages of one owner, their folios referenced and
+ *	locked, so that nobody else revokes or moves them
+ * @owner: theirs
+ * @nr: how many
+ * @page: and what is known of each
+ * @page.folio: its folio
+ * @page.cn: its node
+ * @page.slot: what its slot said when it was locked
+ * @page.was: its age as the index has it, in periods without a store
+ * @page.age: its age now
+ * @page.take: it is to be revoked, and so far nothing is in the way
+ */
+struct cram_revoke_batch {
+	struct cram_owner *owner;
+	unsigned int nr;
+	struct {
+		struct folio *folio;
+		struct cram_node *cn;
+		u32 slot;
+		unsigned int was;
+		unsigned int age;
+		bool take;
+	} page[CRAM_REVOKE_BATCH];
+};
+
+extern atomic_long_t cram_nr_upgraded;
 bool cram_upgrade(struct cram_node *cn, unsigned long pfn, u32 *slot);
 void cram_end_upgrade(struct cram_node *cn, unsigned long pfn, u32 id);
+bool cram_revoke_add(struct cram_revoke_batch *batch, unsigned long pfn, unsigned int age);
+void cram_revoke_ask(struct cram_revoke_batch *batch);
+unsigned int cram_revoke_end(struct cram_revoke_batch *batch);
+
+/* budget.c */
+void cram_budget_start(void);
+void cram_check_budget(struct cram_node *cn);
 
 /* owner.c */
 struct cram_owner *cram_owner_next(u32 *id, struct cram_cgroup *root);
