@@ -111,14 +111,6 @@ struct cram_batch {
 	} folio[CRAM_EVICT_BATCH];
 };
 
-/* The cgroup that has the pages of this owner in its books. RCU. */
-static struct cram_cgroup *cram_owner_cgroup(u32 owner_id)
-{
-	struct cram_owner *owner = cram_owner_lookup(owner_id);
-
-	return owner ? cram_owner_books(owner) : NULL;
-}
-
 /* How many pages of the owner of @slot may be evicted? 0 for none. RCU. */
 static unsigned long cram_slot_wanted(struct cram_node *cn, u32 slot,
 				      const struct cram_eviction *e)

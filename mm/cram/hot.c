@@ -372,12 +372,12 @@ put:
 
 static void cram_count_refused(u32 owner_id, unsigned long nr)
 {
-	struct cram_owner *owner;
+	struct cram_cgroup *cg;
 
 	guard(rcu)();
-	owner = cram_owner_lookup(owner_id);
-	if (owner)
-		cram_cgroup_refuse_hot(cram_owner_books(owner), nr);
+	cg = cram_owner_cgroup(owner_id);
+	if (cg)
+		cram_cgroup_refuse_hot(cg, nr);
 }
 
 /* Whose turn is it? The next owner that has hot pages, in the order of their ids */

@@ -204,6 +204,22 @@ static inline u32 *cram_slot(struct cram_node *cn, unsigned long pfn)
 	return &cn->slots[pfn - cn->start_pfn];
 }
 
+/**
+ * cram_owner_cgroup - in whose books is a page?
+ * @owner_id: of its owner, as its slot says
+ *
+ * Context: RCU.
+ * Return: the cgroup, or %NULL when there is no such owner.
+ */
+static inline struct cram_cgroup *cram_owner_cgroup(u32 owner_id)
+{
+	struct cram_owner *owner;
+
+	RCU_LOCKDEP_WARN(!rcu_read_lock_held(), "an owner may go");
+	owner = cram_owner_lookup(owner_id);
+	return owner ? cram_owner_books(owner) : NULL;
+}
+
 /* capacity.c */
 struct cram_reading cram_last_reading(struct cram_node *cn, u64 *bound);
 int cram_take_reading(struct cram_node *cn);

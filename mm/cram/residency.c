@@ -73,12 +73,12 @@ void cram_slots_freed(struct cram_node *cn, unsigned long pfn, unsigned long nr)
 /* memory_failure() takes the charge off what it retires */
 static void cram_tell_poison(u32 id)
 {
-	struct cram_owner *owner;
+	struct cram_cgroup *cg;
 
 	guard(rcu)();
-	owner = cram_owner_lookup(id);
-	if (owner)
-		cram_cgroup_event(cram_owner_books(owner), CRAM_EVENT_POISON);
+	cg = cram_owner_cgroup(id);
+	if (cg)
+		cram_cgroup_event(cg, CRAM_EVENT_POISON);
 }
 
 void __cram_uncharge_batch(const struct cram_uncharge *u)
@@ -134,28 +134,19 @@ static void cram_begin_residency(struct cram_node *cn, struct folio *folio)
 	lruvec_stat_mod_folio(folio, NR_CRAM, nr);
 }
 
-/* The cgroup that is charged for @folio, for counting. RCU. */
-static struct cram_cgroup *cram_payer(struct cram_node *cn, struct folio *folio)
-{
-	struct cram_owner *owner;
-
-	owner = cram_owner_lookup(cram_slot_owner(READ_ONCE(*cram_slot(cn, folio_pfn(folio)))));
-	return owner ? cram_owner_books(owner) : NULL;
-}
-
 static void cram_count_pages(struct cram_node *cn, struct folio *folio, long nr,
 			     enum cram_stat item)
 {
 	struct cram_cgroup *cg;
+	u32 id;
 
 	rcu_read_lock();
-	cg = cram_payer(cn, folio);
+	id = cram_slot_owner(READ_ONCE(*cram_slot(cn, folio_pfn(folio))));
+	cg = cram_owner_cgroup(id);
 	if (cg)
 		cram_count(cg, item, nr);
 	rcu_read_unlock();
-	trace_cram_page(cn->nid, folio_pfn(folio), nr,
-			cram_slot_owner(READ_ONCE(*cram_slot(cn, folio_pfn(folio)))),
-			item);
+	trace_cram_page(cn->nid, folio_pfn(folio), nr, id, item);
 }
 
 void __cram_migrate_folio(struct folio *old, struct folio *new, bool forced)

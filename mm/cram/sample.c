@@ -172,7 +172,7 @@ void cram_sample(struct cram_node *cn, unsigned long pfn, struct folio *src,
 void cram_end_sample(struct cram_node *cn, unsigned long pfn, u32 id)
 {
 	u32 *sample = cram_sample_of(cn, pfn);
-	struct cram_owner *owner;
+	struct cram_cgroup *cg;
 	u32 size;
 
 	if (!sample || !*sample)
@@ -181,9 +181,9 @@ void cram_end_sample(struct cram_node *cn, unsigned long pfn, u32 id)
 	WRITE_ONCE(*sample, 0);
 
 	guard(rcu)();
-	owner = cram_owner_lookup(id);
-	if (!WARN_ON_ONCE(!owner))
-		cram_cgroup_sample(cram_owner_books(owner), -1, -(long)size);
+	cg = cram_owner_cgroup(id);
+	if (!WARN_ON_ONCE(!cg))
+		cram_cgroup_sample(cg, -1, -(long)size);
 }
 
 /**

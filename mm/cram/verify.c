@@ -278,13 +278,11 @@ static unsigned long cram_count_slots(struct cram_node *cn, struct cram_cgroup *
 		    cram_slot_state(slot) != CRAM_RESERVED)
 			continue;
 		if (cram_slot_owner(slot) != last_id) {
-			struct cram_owner *owner;
+			struct cram_cgroup *cg;
 
 			last_id = cram_slot_owner(slot);
-			owner = cram_owner_lookup(last_id);
-			inside = owner &&
-				 cram_cgroup_is_descendant(cram_owner_books(owner),
-							   root);
+			cg = cram_owner_cgroup(last_id);
+			inside = cg && cram_cgroup_is_descendant(cg, root);
 		}
 		if (!inside)
 			continue;
