@@ -88,13 +88,13 @@ static void cram_tell_revoked(struct cram_owner *owner, enum cram_stat item,
  */
 static s64 cram_room(struct cram_node *cn)
 {
-	return (s64)(READ_ONCE(cn->limit) - atomic64_read(&cn->begun)) +
-	       (s64)(atomic64_read(&cn->done) - READ_ONCE(cn->done0));
+	return (s64)(READ_ONCE(cn->room.limit) - atomic64_read(&cn->room.begun)) +
+	       (s64)(atomic64_read(&cn->room.done) - READ_ONCE(cn->room.done0));
 }
 
 static bool cram_node_closed(struct cram_node *cn)
 {
-	enum cram_node_state state = READ_ONCE(cn->state);
+	enum cram_node_state state = READ_ONCE(cn->state.now);
 
 	/* Whoever drains an offline node revokes there, and may be done in a moment */
 	return state == CRAM_NODE_CRITICAL || state == CRAM_NODE_LOST || !cram_has_lease(cn);
@@ -110,10 +110,11 @@ static bool cram_node_over(struct cram_node *cn)
 	s64 room = cram_room(cn);
 
 	if (cram_node_closed(cn) ||
-	    atomic_long_read(&cn->writable) > READ_ONCE(cn->writable_budget))
+	    atomic_long_read(&cn->budget.writable) > READ_ONCE(cn->budget.max))
 		return true;
-	return !READ_ONCE(cn->writable_override) &&
-	       (room < 0 || (READ_ONCE(cn->short_of_room) && room < READ_ONCE(cn->margin) / 2));
+	return !READ_ONCE(cn->budget.override) &&
+	       (room < 0 || (READ_ONCE(cn->room.short_of_room) &&
+			     room < READ_ONCE(cn->room.margin) / 2));
 }
 
 /* How many pages to revoke, so that the node has a margin afterwards */
@@ -126,12 +127,12 @@ static unsigned long cram_node_excess(int nid)
 	cn = cram_node_get(nid);
 	if (!cn)
 		return 0;
-	writable = atomic_long_read(&cn->writable);
+	writable = atomic_long_read(&cn->budget.writable);
 	if (cram_node_closed(cn))
 		return max(writable, 0L);
-	over = writable - min_t(unsigned long, READ_ONCE(cn->writable_budget), LONG_MAX);
-	if (!READ_ONCE(cn->writable_override))
-		over = max_t(s64, over, READ_ONCE(cn->margin) - cram_room(cn));
+	over = writable - min_t(unsigned long, READ_ONCE(cn->budget.max), LONG_MAX);
+	if (!READ_ONCE(cn->budget.override))
+		over = max_t(s64, over, READ_ONCE(cn->room.margin) - cram_room(cn));
 	return clamp(over, 0L, max(writable, 0L));
 }
 
@@ -143,7 +144,7 @@ static unsigned long cram_node_excess(int nid)
  */
 void cram_check_budget(struct cram_node *cn)
 {
-	if (atomic_long_read(&cn->writable) && cram_node_over(cn))
+	if (atomic_long_read(&cn->budget.writable) && cram_node_over(cn))
 		cram_budget_work_now();
 }
 

@@ -88,8 +88,8 @@ static unsigned int cram_ways(struct cram_node *cn)
 static const char *cram_contradiction(struct cram_node *cn,
 				      const struct cram_reading *r, u64 begun)
 {
-	const struct cram_reading *was = &cn->reading;
-	u64 worst = cn->desc.cells_per_page * (begun - cn->done0);
+	const struct cram_reading *was = &cn->room.reading;
+	u64 worst = cn->desc.cells_per_page * (begun - cn->room.done0);
 
 	if (r->physical_free > r->physical || r->room > r->physical_free ||
 	    r->unsettled > r->physical - r->physical_free)
@@ -122,15 +122,15 @@ static const char *cram_contradiction(struct cram_node *cn,
  */
 static void cram_set_margin(struct cram_node *cn, s64 left, u64 spare)
 {
-	s64 margin = cn->margin;
+	s64 margin = cn->room.margin;
 
 	/* A batch of reclaim would have found none */
-	WRITE_ONCE(cn->short_of_room, left < SWAP_CLUSTER_MAX);
+	WRITE_ONCE(cn->room.short_of_room, left < SWAP_CLUSTER_MAX);
 	if (left >= SWAP_CLUSTER_MAX)
 		margin -= min(left, margin) >> CRAM_MARGIN_DECAY_SHIFT;
-	else if (atomic_long_read(&cn->writable))
+	else if (atomic_long_read(&cn->budget.writable))
 		margin *= 2;
-	WRITE_ONCE(cn->margin, clamp_t(s64, margin, spare >> CRAM_MARGIN_MIN_SHIFT,
+	WRITE_ONCE(cn->room.margin, clamp_t(s64, margin, spare >> CRAM_MARGIN_MIN_SHIFT,
 				       spare >> CRAM_MARGIN_MAX_SHIFT));
 }
 
@@ -152,50 +152,51 @@ int cram_take_reading(struct cram_node *cn)
 	const char *why;
 	int err;
 
-	guard(mutex)(&cn->reading_mutex);
+	guard(mutex)(&cn->room.mutex);
 
-	if (cn->gone)
+	if (cn->room.gone)
 		return -ENODEV;
 	start = jiffies;
-	WRITE_ONCE(cn->reading_start, start);
-	WRITE_ONCE(cn->readings_begun, cn->readings_begun + 1);
-	done0 = atomic64_read(&cn->done);
-	emptied0 = cn->emptied;
-	left = cn->limit - atomic64_read(&cn->begun);
+	WRITE_ONCE(cn->room.reading_start, start);
+	WRITE_ONCE(cn->room.readings_begun, cn->room.readings_begun + 1);
+	done0 = atomic64_read(&cn->room.done);
+	emptied0 = cn->trim.emptied;
+	left = cn->room.limit - atomic64_read(&cn->room.begun);
 	/* Pairs with cram_done(): what it counted, the device has */
 	smp_mb();
 
 	err = cram_should_fail() ? -EIO : cn->desc.ops->read_capacity(cn, &r);
 	if (err) {
-		trace_cram_reading(cn->nid, err, 0, done0, READ_ONCE(cn->limit));
+		trace_cram_reading(cn->nid, err, 0, done0, READ_ONCE(cn->room.limit));
 		return err;
 	}
 
-	WRITE_ONCE(cn->reading_answered, cn->readings_begun);
-	why = cram_contradiction(cn, &r, atomic64_read(&cn->begun));
-	if (why && !cn->distrusted)
-		WRITE_ONCE(cn->distrusted, why);
+	WRITE_ONCE(cn->room.reading_answered, cn->room.readings_begun);
+	why = cram_contradiction(cn, &r, atomic64_read(&cn->room.begun));
+	if (why && !cn->room.distrusted)
+		WRITE_ONCE(cn->room.distrusted, why);
 
 	if (r.content_lost)
-		cn->content_lost = true;
+		cn->room.content_lost = true;
 
-	spin_lock(&cn->reading_lock);
-	cn->reading = r;
-	cn->done0 = done0;
-	cn->emptied0 = emptied0;
-	spin_unlock(&cn->reading_lock);
+	spin_lock(&cn->room.lock);
+	cn->room.reading = r;
+	cn->room.done0 = done0;
+	cn->room.emptied0 = emptied0;
+	spin_unlock(&cn->room.lock);
 
-	reserve = div_u64(cn->reserve, cram_ways(cn));
+	reserve = div_u64(cn->room.reserve, cram_ways(cn));
 	spare = r.room > reserve ? r.room - reserve : 0;
 	limit = done0 + div_u64(spare, cn->desc.cells_per_page);
 	/* Nothing more, from now on, until it is settled what the answer means */
-	if (cn->distrusted || cn->content_lost)
+	if (cn->room.distrusted || cn->room.content_lost)
 		limit = 0;
-	WRITE_ONCE(cn->limit, limit);
+	WRITE_ONCE(cn->room.limit, limit);
 	cram_set_margin(cn, left, limit ? limit - done0 : 0);
-	WRITE_ONCE(cn->upgrade_limit, limit - cn->margin);
-	WRITE_ONCE(cn->zero_limit, limit ? done0 + div_u64(r.room, cn->desc.cells_per_page) : 0);
-	WRITE_ONCE(cn->lease_end, start + msecs_to_jiffies(READ_ONCE(cn->lease_ms)));
+	WRITE_ONCE(cn->room.upgrade_limit, limit - cn->room.margin);
+	WRITE_ONCE(cn->room.zero_limit,
+		   limit ? done0 + div_u64(r.room, cn->desc.cells_per_page) : 0);
+	WRITE_ONCE(cn->room.lease_end, start + msecs_to_jiffies(READ_ONCE(cn->room.lease_ms)));
 	trace_cram_reading(cn->nid, 0, r.physical_free, done0, limit);
 	return 0;
 }
@@ -211,20 +212,20 @@ int cram_take_reading(struct cram_node *cn)
  */
 int cram_trust(struct cram_node *cn)
 {
-	const char *why = cn->distrusted;
+	const char *why = cn->room.distrusted;
 	int err;
 
 	if (!why)
 		return 0;
 
-	scoped_guard(mutex, &cn->reading_mutex) {
-		guard(spinlock)(&cn->reading_lock);
-		cn->reading.physical = 0;
-		WRITE_ONCE(cn->distrusted, NULL);
+	scoped_guard(mutex, &cn->room.mutex) {
+		guard(spinlock)(&cn->room.lock);
+		cn->room.reading.physical = 0;
+		WRITE_ONCE(cn->room.distrusted, NULL);
 	}
 	err = cram_take_reading(cn);
 	if (err)
-		WRITE_ONCE(cn->distrusted, why);
+		WRITE_ONCE(cn->room.distrusted, why);
 	return err;
 }
 
@@ -240,19 +241,19 @@ int cram_trust(struct cram_node *cn)
  */
 bool cram_has_room(struct cram_node *cn, unsigned long nr)
 {
-	return atomic64_read(&cn->begun) + nr <= READ_ONCE(cn->limit) ||
+	return atomic64_read(&cn->room.begun) + nr <= READ_ONCE(cn->room.limit) ||
 	       cram_hook_disabled(CRAM_HOOK_ADMISSION);
 }
 
 /* To look for room and to count is one step, or two could find the same */
 static bool cram_count_begun(struct cram_node *cn, unsigned long nr, const u64 *limit)
 {
-	s64 begun = atomic64_read(&cn->begun);
+	s64 begun = atomic64_read(&cn->room.begun);
 
 	do {
 		if (begun + nr > READ_ONCE(*limit))
 			return false;
-	} while (!atomic64_try_cmpxchg(&cn->begun, &begun, begun + nr));
+	} while (!atomic64_try_cmpxchg(&cn->room.begun, &begun, begun + nr));
 
 	return true;
 }
@@ -269,10 +270,10 @@ static bool cram_count_begun(struct cram_node *cn, unsigned long nr, const u64 *
  */
 bool cram_admit(struct cram_node *cn, unsigned long nr)
 {
-	if (cram_count_begun(cn, nr, &cn->limit))
+	if (cram_count_begun(cn, nr, &cn->room.limit))
 		return true;
 	if (cram_hook_disabled(CRAM_HOOK_ADMISSION)) {
-		atomic64_add(nr, &cn->begun);
+		atomic64_add(nr, &cn->room.begun);
 		return true;
 	}
 	cram_want_reading(cn);
@@ -292,10 +293,10 @@ bool cram_admit(struct cram_node *cn, unsigned long nr)
  */
 bool cram_admit_upgrade(struct cram_node *cn)
 {
-	if (cram_count_begun(cn, 1, &cn->upgrade_limit))
+	if (cram_count_begun(cn, 1, &cn->room.upgrade_limit))
 		return true;
 	if (cram_hook_disabled(CRAM_HOOK_ADMISSION)) {
-		atomic64_inc(&cn->begun);
+		atomic64_inc(&cn->room.begun);
 		return true;
 	}
 	return false;
@@ -312,7 +313,7 @@ bool cram_admit_upgrade(struct cram_node *cn)
  */
 bool cram_admit_zeroes(struct cram_node *cn)
 {
-	return cram_count_begun(cn, 1, &cn->zero_limit);
+	return cram_count_begun(cn, 1, &cn->room.zero_limit);
 }
 
 /**
@@ -324,7 +325,7 @@ bool cram_admit_zeroes(struct cram_node *cn)
  */
 void cram_unadmit(struct cram_node *cn, unsigned long nr)
 {
-	atomic64_sub(nr, &cn->begun);
+	atomic64_sub(nr, &cn->room.begun);
 }
 
 /**
@@ -345,7 +346,7 @@ void cram_write_back(struct cram_node *cn, unsigned long pfn, unsigned long nr)
 	pmem_wmb();
 
 	guard(rcu)();
-	if (!READ_ONCE(cn->gone) && cn->desc.ops->stored)
+	if (!READ_ONCE(cn->room.gone) && cn->desc.ops->stored)
 		cn->desc.ops->stored(cn, pfn, nr);
 }
 
@@ -363,7 +364,7 @@ void cram_done(struct cram_node *cn, unsigned long nr)
 {
 	/* Pairs with the barrier between @done0 and the question */
 	smp_mb__before_atomic();
-	atomic64_add(nr, &cn->done);
+	atomic64_add(nr, &cn->room.done);
 }
 
 /**
@@ -380,10 +381,10 @@ struct cram_reading cram_last_reading(struct cram_node *cn, u64 *bound)
 	struct cram_reading r;
 	u64 unsure;
 
-	spin_lock(&cn->reading_lock);
-	r = cn->reading;
-	unsure = cn->desc.cells_per_page * (atomic64_read(&cn->begun) - cn->done0);
-	spin_unlock(&cn->reading_lock);
+	spin_lock(&cn->room.lock);
+	r = cn->room.reading;
+	unsure = cn->desc.cells_per_page * (atomic64_read(&cn->room.begun) - cn->room.done0);
+	spin_unlock(&cn->room.lock);
 
 	if (bound)
 		*bound = cram_has_lease(cn) && r.room > unsure ?
@@ -399,8 +400,8 @@ struct cram_reading cram_last_reading(struct cram_node *cn, u64 *bound)
  */
 void cram_want_reading(struct cram_node *cn)
 {
-	if (!READ_ONCE(cn->early)) {
-		WRITE_ONCE(cn->early, true);
+	if (!READ_ONCE(cn->room.early)) {
+		WRITE_ONCE(cn->room.early, true);
 		wake_up(&cn->wait);
 	}
 }
@@ -430,8 +431,8 @@ EXPORT_SYMBOL_GPL(cram_node_changed);
  */
 unsigned long cram_next_reading(struct cram_node *cn)
 {
-	return READ_ONCE(cn->reading_start) +
-	       msecs_to_jiffies(READ_ONCE(cn->lease_ms)) / 3;
+	return READ_ONCE(cn->room.reading_start) +
+	       msecs_to_jiffies(READ_ONCE(cn->room.lease_ms)) / 3;
 }
 
 /**

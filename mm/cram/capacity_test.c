@@ -39,15 +39,15 @@ static const struct cram_node_ops test_ops = {
 
 static void test_device_init(struct test_device *dev, u64 free, u64 reserve)
 {
-	mutex_init(&dev->cn.reading_mutex);
-	spin_lock_init(&dev->cn.reading_lock);
+	mutex_init(&dev->cn.room.mutex);
+	spin_lock_init(&dev->cn.room.lock);
 	init_waitqueue_head(&dev->cn.wait);
 	dev->cn.desc.ops = &test_ops;
 	dev->cn.desc.cells_per_page = TEST_CELLS;
-	dev->cn.lease_ms = 1000;
-	dev->cn.lease_end = jiffies;
-	dev->cn.state = CRAM_NODE_LOST;
-	dev->cn.reserve = reserve;
+	dev->cn.room.lease_ms = 1000;
+	dev->cn.room.lease_end = jiffies;
+	dev->cn.state.now = CRAM_NODE_LOST;
+	dev->cn.room.reserve = reserve;
 	dev->answer.physical = free;
 	dev->answer.physical_free = free;
 	dev->answer.room = free;
@@ -71,8 +71,8 @@ static void test_answer(struct test_device *dev, u64 free, u64 unsettled)
 
 static enum cram_node_state test_state(struct test_device *dev)
 {
-	dev->cn.state = cram_state_of(&dev->cn, &dev->cn.reading);
-	return dev->cn.state;
+	dev->cn.state.now = cram_state_of(&dev->cn, &dev->cn.room.reading);
+	return dev->cn.state.now;
 }
 
 static unsigned int test_admit_all(struct cram_node *cn)
@@ -108,7 +108,7 @@ static void cram_test_limit(struct kunit *test)
 		KUNIT_EXPECT_EQ_MSG(test, test_admit_all(&dev->cn), cases[i].pages,
 				    "case %d", i);
 		/* Nobody asked in vain without a reading being asked for */
-		KUNIT_EXPECT_TRUE(test, dev->cn.early);
+		KUNIT_EXPECT_TRUE(test, dev->cn.room.early);
 	}
 }
 
@@ -229,9 +229,9 @@ static void cram_test_ways(struct kunit *test)
 
 		cn->desc.ways = ways[i];
 		/* As cram_register_node() and cram_state_defaults() have it */
-		cn->reserve = (size * ways[i]) >> 6;
-		cn->low = (size * ways[i]) >> 4;
-		cn->critical = (size * ways[i]) >> 5;
+		cn->room.reserve = (size * ways[i]) >> 6;
+		cn->state.low = (size * ways[i]) >> 4;
+		cn->state.critical = (size * ways[i]) >> 5;
 
 		for (unsigned int left = 1024; ; left--) {
 			full.physical_free = left * TEST_CELLS;
@@ -303,9 +303,9 @@ static void cram_test_contradiction(struct kunit *test)
 			KUNIT_EXPECT_EQ(test, test_state(dev), CRAM_NODE_LOST);
 			KUNIT_EXPECT_FALSE(test, cram_has_room(&dev->cn, 1));
 		}
-		dev->cn.content_lost = false;
-		KUNIT_EXPECT_EQ_MSG(test, !dev->cn.distrusted, cases[i].trusted,
-				    "case %d: %s", i, dev->cn.distrusted);
+		dev->cn.room.content_lost = false;
+		KUNIT_EXPECT_EQ_MSG(test, !dev->cn.room.distrusted, cases[i].trusted,
+				    "case %d: %s", i, dev->cn.room.distrusted);
 		KUNIT_EXPECT_EQ(test, test_state(dev) == CRAM_NODE_LOST,
 				!cases[i].trusted);
 
@@ -335,7 +335,7 @@ static void cram_test_trust_fails(struct kunit *test)
 	dev->err = -ETIMEDOUT;
 	KUNIT_EXPECT_EQ(test, cram_trust(&dev->cn), -ETIMEDOUT);
 	KUNIT_EXPECT_EQ(test, test_state(dev), CRAM_NODE_LOST);
-	KUNIT_EXPECT_NOT_NULL(test, dev->cn.distrusted);
+	KUNIT_EXPECT_NOT_NULL(test, dev->cn.room.distrusted);
 }
 
 /* low is 400, critical 200; back above them from 500 and 250 on */
@@ -366,14 +366,14 @@ static void cram_test_watermarks(struct kunit *test)
 	struct test_device *dev = test_device(test, 1000, 0);
 	int i;
 
-	dev->cn.low = 400;
-	dev->cn.critical = 200;
+	dev->cn.state.low = 400;
+	dev->cn.state.critical = 200;
 	for (i = 0; i < ARRAY_SIZE(steps); i++) {
 		test_answer(dev, steps[i].free, steps[i].unsettled);
 		/* Watermarks are about cells, not about who holds them */
 		dev->answer.content_lost = true;
 		KUNIT_ASSERT_EQ(test, cram_take_reading(&dev->cn), 0);
-		dev->cn.content_lost = false;
+		dev->cn.room.content_lost = false;
 		KUNIT_EXPECT_EQ_MSG(test, test_state(dev), steps[i].state, "step %d", i);
 		KUNIT_EXPECT_EQ(test, cram_node_open(&dev->cn),
 				steps[i].state == CRAM_NODE_OPEN);
@@ -393,7 +393,7 @@ static void cram_test_cells_returning(struct kunit *test)
 	struct test_device *dev = test_device(test, 1000, 0);
 	struct cram_node *cn = &dev->cn;
 
-	cn->low = 400;
+	cn->state.low = 400;
 	test_answer(dev, 200, 0);
 	KUNIT_ASSERT_EQ(test, cram_take_reading(cn), 0);
 	KUNIT_ASSERT_EQ(test, test_state(dev), CRAM_NODE_LOW);
@@ -401,11 +401,11 @@ static void cram_test_cells_returning(struct kunit *test)
 	atomic_long_set(&cn->resident, 80);
 	KUNIT_EXPECT_EQ(test, cram_cells_wanted(cn), 300);
 	atomic_long_set(&cn->resident, 70);
-	atomic_long_set(&cn->freed, 10);
+	atomic_long_set(&cn->trim.freed, 10);
 	KUNIT_EXPECT_EQ(test, cram_cells_wanted(cn), 200);
 	/* Half of them trimmed: no reading says so yet */
-	atomic_long_set(&cn->freed, 5);
-	cn->emptied += 5;
+	atomic_long_set(&cn->trim.freed, 5);
+	cn->trim.emptied += 5;
 	KUNIT_EXPECT_EQ(test, cram_cells_wanted(cn), 200);
 	/* The next one does */
 	test_answer(dev, 250, 0);
@@ -413,11 +413,11 @@ static void cram_test_cells_returning(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, cram_cells_wanted(cn), 200);
 	/* A trim of four more came between reading the one number and the others */
 	atomic_long_set(&cn->resident, 5);
-	cn->emptied0 += 9;
+	cn->room.emptied0 += 9;
 	KUNIT_EXPECT_EQ(test, cram_cells_wanted(cn), 250);
-	cn->emptied0 -= 9;
+	cn->room.emptied0 -= 9;
 	atomic_long_set(&cn->resident, 40);
-	atomic_long_set(&cn->freed, 35);
+	atomic_long_set(&cn->trim.freed, 35);
 	KUNIT_EXPECT_EQ(test, cram_cells_wanted(cn), 0);
 }
 
@@ -438,7 +438,7 @@ static void cram_test_lease(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, cram_has_room(cn, 10));
 
 	/* The timer has not told yet, but the lease is over */
-	cn->lease_end = jiffies;
+	cn->room.lease_end = jiffies;
 	KUNIT_EXPECT_FALSE(test, cram_node_open(cn));
 	KUNIT_EXPECT_EQ(test, test_state(dev), CRAM_NODE_LOST);
 	cram_last_reading(cn, &bound);
@@ -448,13 +448,13 @@ static void cram_test_lease(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, cram_take_reading(cn), 0);
 	KUNIT_EXPECT_EQ(test, test_state(dev), CRAM_NODE_OPEN);
 
-	cn->offline = true;
+	cn->state.offline = true;
 	KUNIT_EXPECT_EQ(test, test_state(dev), CRAM_NODE_OFFLINE);
 	KUNIT_EXPECT_FALSE(test, cram_node_open(cn));
 	KUNIT_EXPECT_STREQ(test, cram_node_state(cn), "offline");
 
-	cn->offline = false;
-	cn->gone = true;
+	cn->state.offline = false;
+	cn->room.gone = true;
 	KUNIT_EXPECT_EQ(test, cram_take_reading(cn), -ENODEV);
 }
 
@@ -533,8 +533,9 @@ static void test_expect_upgraded(struct test_page *page, bool upgraded)
 	struct kunit *test = page->test;
 
 	KUNIT_EXPECT_EQ(test, !!(READ_ONCE(page->slot) & CRAM_WRITABLE), upgraded);
-	KUNIT_EXPECT_EQ(test, atomic_long_read(&cn->writable), upgraded);
-	KUNIT_EXPECT_EQ(test, atomic64_read(&cn->begun) - atomic64_read(&cn->done), upgraded);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&cn->budget.writable), upgraded);
+	KUNIT_EXPECT_EQ(test, atomic64_read(&cn->room.begun) - atomic64_read(&cn->room.done),
+			upgraded);
 	KUNIT_EXPECT_EQ(test, cram_cgroup_writable(page->cg), upgraded);
 	KUNIT_EXPECT_EQ(test, !!xa_load(&page->owner->upgraded, folio_pfn(page->folio)),
 			upgraded);
@@ -600,7 +601,7 @@ static struct test_page *test_page(struct kunit *test)
 	cn->start_pfn = folio_pfn(page->folio);
 	cn->nr_slots = 1;
 	cn->slots = &page->slot;
-	cn->writable_budget = ULONG_MAX;
+	cn->budget.max = ULONG_MAX;
 	page->slot = page->owner->id | CRAM_RESIDENT;
 	test_page_node = cn;
 	kunit_activate_static_stub(test, cram_node_get, test_node_get);
@@ -652,21 +653,21 @@ static void cram_test_upgrade_refused(struct kunit *test)
 	struct cram_node *cn = &page->dev.cn;
 
 	cram_test_budget(page->cg, 1);
-	cn->writable_budget = 0;
+	cn->budget.max = 0;
 	KUNIT_EXPECT_FALSE(test, test_upgrade(page));
-	cn->writable_budget = ULONG_MAX;
-	cn->state = CRAM_NODE_LOW;
+	cn->budget.max = ULONG_MAX;
+	cn->state.now = CRAM_NODE_LOW;
 	KUNIT_EXPECT_FALSE(test, test_upgrade(page));
-	cn->state = CRAM_NODE_OPEN;
+	cn->state.now = CRAM_NODE_OPEN;
 	test_answer(&page->dev, TEST_CELLS - 1, 0);
 	page->dev.answer.content_lost = true;
 	KUNIT_ASSERT_EQ(test, cram_take_reading(cn), 0);
-	cn->content_lost = false;
+	cn->room.content_lost = false;
 	KUNIT_EXPECT_FALSE(test, test_upgrade(page));
 	test_expect_upgraded(page, false);
 
 	/* Unless somebody knows better */
-	cn->writable_override = true;
+	cn->budget.override = true;
 	KUNIT_EXPECT_TRUE(test, test_upgrade(page));
 	test_expect_upgraded(page, true);
 	cram_test_budget(page->cg, 0);
@@ -698,7 +699,7 @@ static void cram_test_free_upgraded(struct kunit *test)
 	__cram_uncharge_batch(&u);
 	KUNIT_EXPECT_EQ(test, cram_cgroup_resident(page->cg, cn->nid), 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&cn->resident), 0);
-	KUNIT_EXPECT_EQ(test, atomic_long_read(&cn->freed), 1);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&cn->trim.freed), 1);
 }
 
 static struct kunit_case cram_writable_cases[] = {

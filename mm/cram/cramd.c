@@ -31,22 +31,22 @@
  * cram_settle - work the state out again, and have done what follows from it
  * @cn: registered, so that there is somebody to tell
  *
- * Context: process, may sleep; no lock of the engine inside reading_mutex is
+ * Context: process, may sleep; no lock of the engine inside room.mutex is
  * held.
  */
 void cram_settle(struct cram_node *cn)
 {
-	guard(mutex)(&cn->state_mutex);
+	guard(mutex)(&cn->state.mutex);
 
 	cram_update_state(cn);
 	if (cram_node_short(cn))
-		queue_work(system_dfl_wq, &cn->evict_work);
+		queue_work(system_dfl_wq, &cn->evict.relief.work);
 	cram_check_budget(cn);
 }
 
 static void cram_lease_ended(struct work_struct *work)
 {
-	cram_settle(container_of(to_delayed_work(work), struct cram_node, lease_work));
+	cram_settle(container_of(to_delayed_work(work), struct cram_node, state.lease_work));
 }
 
 /**
@@ -55,7 +55,7 @@ static void cram_lease_ended(struct work_struct *work)
  */
 void cram_settle_init(struct cram_node *cn)
 {
-	INIT_DELAYED_WORK(&cn->lease_work, cram_lease_ended);
+	INIT_DELAYED_WORK(&cn->state.lease_work, cram_lease_ended);
 }
 
 /**
@@ -66,8 +66,8 @@ void cram_settle_init(struct cram_node *cn)
  */
 void cram_settle_stop(struct cram_node *cn)
 {
-	cancel_delayed_work_sync(&cn->lease_work);
-	cancel_work_sync(&cn->evict_work);
+	cancel_delayed_work_sync(&cn->state.lease_work);
+	cancel_work_sync(&cn->evict.relief.work);
 }
 
 /* Sleep until then, or until a demotion is refused for want of room */
@@ -77,7 +77,7 @@ static void cram_wait_for_reading(struct cram_node *cn)
 
 	if (left > 0)
 		wait_event_interruptible_timeout(cn->wait,
-						 READ_ONCE(cn->early) || kthread_should_stop(),
+						 READ_ONCE(cn->room.early) || kthread_should_stop(),
 						 left);
 }
 
@@ -95,8 +95,8 @@ static void cram_start_over(struct cram_node *cn)
 		schedule_timeout_idle(1);
 	while (cram_kill_residents(cn) && !kthread_should_stop())
 		schedule_timeout_idle(HZ / 10);
-	WRITE_ONCE(cn->content_lost, false);
-	WRITE_ONCE(cn->early, true);
+	WRITE_ONCE(cn->room.content_lost, false);
+	WRITE_ONCE(cn->room.early, true);
 }
 
 /**
@@ -115,17 +115,17 @@ int cramd(void *data)
 	struct cram_node *cn = data;
 
 	while (!kthread_should_stop()) {
-		WRITE_ONCE(cn->early, false);
+		WRITE_ONCE(cn->room.early, false);
 		if (!cram_take_reading(cn)) {
 			cram_settle(cn);
-			if (cn->content_lost)
+			if (cn->room.content_lost)
 				cram_start_over(cn);
 		}
 		cram_reading_ended();
 		cram_reap(cn);
 		/* What that frees is room only after another reading */
 		if (cram_trim(cn, false))
-			WRITE_ONCE(cn->early, true);
+			WRITE_ONCE(cn->room.early, true);
 
 		schedule_timeout_idle(msecs_to_jiffies(CRAM_EARLY_MS));
 		cram_wait_for_reading(cn);

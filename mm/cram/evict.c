@@ -345,7 +345,7 @@ static bool cram_request_ends(struct cram_node *cn, struct cram_cgroup *root)
 	 * cgroup_rmdir() waits for writers to the cgroup's files with cgroup_mutex held.
 	 * And a drain makes way for the removal of the node.
 	 */
-	return root ? cram_cgroup_is_dying(root) : READ_ONCE(cn->going);
+	return root ? cram_cgroup_is_dying(root) : READ_ONCE(cn->state.going);
 }
 
 /* --------------------------------------------------- what is being written -- */
@@ -360,20 +360,20 @@ static void cram_note_leaving(struct cram_node *cn, unsigned long pfn, u32 owner
 			      unsigned long nr)
 {
 	void *entry = xa_mk_value(owner_id | nr << CRAM_LEAVING_SHIFT);
-	void *was = xa_store(&cn->leaving, pfn - cn->start_pfn, entry,
+	void *was = xa_store(&cn->evict.leaving, pfn - cn->start_pfn, entry,
 			     GFP_KERNEL | __GFP_NOWARN);
 
 	if (xa_is_err(was))
 		return;
-	atomic_long_add(nr, &cn->nr_leaving);
+	atomic_long_add(nr, &cn->evict.nr_leaving);
 	if (was)
-		atomic_long_sub(cram_leaving_pages(was), &cn->nr_leaving);
+		atomic_long_sub(cram_leaving_pages(was), &cn->evict.nr_leaving);
 }
 
 static void cram_forget_leaving(struct cram_node *cn, unsigned long i, void *entry)
 {
-	if (xa_cmpxchg(&cn->leaving, i, entry, NULL, 0) == entry)
-		atomic_long_sub(cram_leaving_pages(entry), &cn->nr_leaving);
+	if (xa_cmpxchg(&cn->evict.leaving, i, entry, NULL, 0) == entry)
+		atomic_long_sub(cram_leaving_pages(entry), &cn->evict.nr_leaving);
 }
 
 /* How many of a batch that did not leave at once are leaving? */
@@ -447,7 +447,7 @@ static bool cram_reap_slice(struct cram_node *cn, struct cram_cgroup *root,
 	unsigned long i;
 	void *entry;
 
-	xa_for_each_start(&cn->leaving, i, entry, *next) {
+	xa_for_each_start(&cn->evict.leaving, i, entry, *next) {
 		u32 owner_id = xa_to_value(entry) & CRAM_OWNER_MASK;
 		struct folio *folio;
 
@@ -480,12 +480,12 @@ static void cram_reap_strays(struct cram_node *cn)
 	unsigned long slots;
 
 	for (slots = min(cn->nr_slots, CRAM_REAP_SLOTS); slots; slots--) {
-		unsigned long i = cn->reap_cursor;
+		unsigned long i = cn->evict.reap_cursor;
 		u32 slot = READ_ONCE(cn->slots[i]);
 		struct folio *folio;
 
 		cond_resched();
-		cn->reap_cursor = i + 1 < cn->nr_slots ? i + 1 : 0;
+		cn->evict.reap_cursor = i + 1 < cn->nr_slots ? i + 1 : 0;
 		if (cram_slot_state(slot) != CRAM_RESIDENT)
 			continue;
 		folio = cram_get_folio(cn, cn->start_pfn + i, slot);
@@ -513,12 +513,12 @@ static long cram_in_swapcache(struct cram_node *cn)
  */
 static void cram_reap_work_fn(struct work_struct *work)
 {
-	struct cram_node *cn = container_of(work, struct cram_node, reap_work);
+	struct cram_node *cn = container_of(work, struct cram_node, evict.reap_work);
 	unsigned long next = 0, writing = 0;
 
 	while (cram_reap_slice(cn, NULL, &next, &writing))
 		;
-	if (cram_in_swapcache(cn) > atomic_long_read(&cn->nr_leaving))
+	if (cram_in_swapcache(cn) > atomic_long_read(&cn->evict.nr_leaving))
 		cram_reap_strays(cn);
 }
 
@@ -534,8 +534,8 @@ static void cram_reap_work_fn(struct work_struct *work)
  */
 void cram_reap(struct cram_node *cn)
 {
-	if (cram_in_swapcache(cn) || atomic_long_read(&cn->nr_leaving))
-		queue_work(system_dfl_wq, &cn->reap_work);
+	if (cram_in_swapcache(cn) || atomic_long_read(&cn->evict.nr_leaving))
+		queue_work(system_dfl_wq, &cn->evict.reap_work);
 }
 
 /* ------------------------------------------------------------------- batches -- */
@@ -612,7 +612,7 @@ static void cram_dispatch(struct cram_node *cn, struct cram_eviction *e,
 static bool cram_evict_ends(struct cram_node *cn, const struct cram_eviction *e)
 {
 	/* What is lost must not come back as if it were not, see cram_start_over() */
-	if (READ_ONCE(cn->content_lost))
+	if (READ_ONCE(cn->room.content_lost))
 		return true;
 	return !e->fair && cram_request_ends(cn, e->root);
 }
@@ -639,9 +639,9 @@ static bool cram_evict_slice(struct cram_node *cn, struct cram_eviction *e)
 /* Begin another round, if any cgroup has to give something */
 static bool cram_begin_round(struct cram_node *cn, unsigned long nr)
 {
-	cn->relief.owed = cram_cgroup_share_eviction(cn->nid, nr);
-	cn->relief.slots = cn->relief.owed ? cn->nr_slots : 0;
-	return cn->relief.owed;
+	cn->evict.relief.owed = cram_cgroup_share_eviction(cn->nid, nr);
+	cn->evict.relief.slots = cn->evict.relief.owed ? cn->nr_slots : 0;
+	return cn->evict.relief.owed;
 }
 
 /*
@@ -653,19 +653,19 @@ static unsigned long cram_go_round(struct cram_node *cn, struct cram_eviction *e
 {
 	unsigned long given;
 
-	e->wanted = min(nr, cn->relief.owed);
-	e->slots = min(*slots, cn->relief.slots);
+	e->wanted = min(nr, cn->evict.relief.owed);
+	e->slots = min(*slots, cn->evict.relief.slots);
 	given = e->wanted;
 	*slots -= e->slots;
-	cn->relief.slots -= e->slots;
+	cn->evict.relief.slots -= e->slots;
 	while (cram_evict_slice(cn, e))
 		;
 	given -= e->wanted;
 	*slots += e->slots;
-	cn->relief.slots += e->slots;
-	cn->relief.owed -= given;
-	if (!cn->relief.owed)
-		cn->relief.slots = 0;
+	cn->evict.relief.slots += e->slots;
+	cn->evict.relief.owed -= given;
+	if (!cn->evict.relief.owed)
+		cn->evict.relief.slots = 0;
 	return given;
 }
 
@@ -683,39 +683,39 @@ static unsigned long cram_go_round(struct cram_node *cn, struct cram_eviction *e
  */
 static void cram_relieve(struct work_struct *work)
 {
-	struct cram_node *cn = container_of(work, struct cram_node, evict_work);
+	struct cram_node *cn = container_of(work, struct cram_node, evict.relief.work);
 	struct cram_eviction e = { .fair = true, .step = CRAM_TO_SWAP };
 	unsigned long nr, leaving, slots = CRAM_RELIEF_SLOTS;
 	u64 wanted = cram_cells_wanted(cn);
 
 	if (!wanted) {
-		cn->relief.slots = 0;
+		cn->evict.relief.slots = 0;
 		return;
 	}
 	nr = clamp_t(u64, div_u64(wanted, cn->desc.cells_per_page), 1, CRAM_RELIEF_PAGES);
-	leaving = atomic_long_read(&cn->nr_leaving);
+	leaving = atomic_long_read(&cn->evict.nr_leaving);
 	nr -= min(nr, leaving);
 
-	e.cursor = cn->relief.cursor;
+	e.cursor = cn->evict.relief.cursor;
 	e.looks = CRAM_RELIEF_LOOKS;
-	while (nr && slots && e.looks && !READ_ONCE(cn->content_lost)) {
-		if (!cn->relief.slots && !cram_begin_round(cn, nr)) {
+	while (nr && slots && e.looks && !READ_ONCE(cn->room.content_lost)) {
+		if (!cn->evict.relief.slots && !cram_begin_round(cn, nr)) {
 			/* No cgroup can pay: an early reading would change nothing */
 			if (!leaving)
 				return;
 			break;
 		}
 		nr -= cram_go_round(cn, &e, nr, &slots);
-		if (cn->relief.slots || !cn->relief.owed)
+		if (cn->evict.relief.slots || !cn->evict.relief.owed)
 			continue;
-		cn->relief.owed = cram_cgroup_round_over(cn->nid);
-		if (cn->relief.owed) {
+		cn->evict.relief.owed = cram_cgroup_round_over(cn->nid);
+		if (cn->evict.relief.owed) {
 			/* Leave time for spared pages to be read again */
-			cn->relief.slots = cn->nr_slots;
+			cn->evict.relief.slots = cn->nr_slots;
 			break;
 		}
 	}
-	cn->relief.cursor = e.cursor;
+	cn->evict.relief.cursor = e.cursor;
 	cram_want_reading(cn);
 }
 
@@ -735,14 +735,14 @@ static void cram_evict_node(int nid, struct cram_eviction *e)
 		if (!cn)
 			return;
 		if (first) {
-			e->cursor = READ_ONCE(cn->evict_cursor);
+			e->cursor = READ_ONCE(cn->evict.cursor);
 			e->slots = cn->nr_slots;
 			first = false;
 		}
 		if (e->cursor >= cn->nr_slots)
 			e->cursor = 0;
 		more = cram_evict_slice(cn, e);
-		WRITE_ONCE(cn->evict_cursor, e->cursor);
+		WRITE_ONCE(cn->evict.cursor, e->cursor);
 	}
 }
 
@@ -832,9 +832,9 @@ unsigned long cram_evict_leaving(struct cram_cgroup *root, int nid)
  */
 void cram_evict_init(struct cram_node *cn)
 {
-	INIT_WORK(&cn->evict_work, cram_relieve);
-	xa_init(&cn->leaving);
-	INIT_WORK(&cn->reap_work, cram_reap_work_fn);
+	INIT_WORK(&cn->evict.relief.work, cram_relieve);
+	xa_init(&cn->evict.leaving);
+	INIT_WORK(&cn->evict.reap_work, cram_reap_work_fn);
 }
 
 /**
@@ -847,6 +847,6 @@ void cram_evict_init(struct cram_node *cn)
 void cram_evict_stop(struct cram_node *cn)
 {
 	synchronize_srcu(&cram_evict_srcu);
-	cancel_work_sync(&cn->reap_work);
-	xa_destroy(&cn->leaving);
+	cancel_work_sync(&cn->evict.reap_work);
+	xa_destroy(&cn->evict.leaving);
 }

@@ -481,7 +481,7 @@ static void cram_keep_waiting(struct cram_heat *h, unsigned long most)
 /* Is the node in use? Where the device is silent, or pages are drained, it rests. */
 static bool cram_hot_permitted(struct cram_node *cn)
 {
-	return READ_ONCE(cn->state) <= CRAM_NODE_CRITICAL && cram_has_lease(cn);
+	return READ_ONCE(cn->state.now) <= CRAM_NODE_CRITICAL && cram_has_lease(cn);
 }
 
 static void cram_hot_pass(struct cram_node *cn, u64 rate)

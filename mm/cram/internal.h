@@ -4,7 +4,7 @@
  *
  * The slots are in slot.h.
  *
- * Locks, outermost first: cram_node.offline_mutex (one drains or opens the node
+ * Locks, outermost first: cram_node.state.offline_mutex (one drains or opens the node
  * at a time), cram_nodes_mutex (registry; process context),
  * cram_node.state_mutex, cram_node.reading_mutex (one reading at a time, over
  * the driver's call), zone->lock. The paths from reclaim and from page free take
@@ -46,23 +46,12 @@ enum cram_node_state {
 };
 
 /**
- * struct cram_node - a private node that a driver has registered
- * @nid: its node
- * @start_pfn: the page of slot 0
- * @nr_slots: pages that the node spans, holes included
- * @slots: see slot.h
- * @samples: compressed bytes of the pages of which some are asked, see sample.c
- * @page_max: what would take more compressed bytes is refused; U64_MAX: nothing is
- * @desc: what the driver said, but for the name
- * @name: of the device; the driver's may go before the node
+ * struct cram_room - how much room a node has for certain, see capacity.c
  * @begun: pages to which stores were admitted: to copy them to the node, or
  *	because they were upgraded. Monotonic.
  * @done: of these, pages to which no store comes any more and whose lines were
  *	written back: the copy has ended, one way or the other, or the page was
  *	revoked or is free. Monotonic.
- * @writable: upgraded pages; @begun - @done - @writable copies are under way
- * @writable_budget: so many pages may be; ULONG_MAX: what @limit permits
- * @writable_override: ... whatever @limit permits
  * @limit: @begun may not pass this; the one word in which the last reading
  *	reaches the admission, see cram_take_reading()
  * @zero_limit: the same for zeroes, which may use the reserve
@@ -73,52 +62,157 @@ enum cram_node_state {
  * @reading_start: when the device was asked last, in jiffies
  * @lease_ms: for how long a reading is believed, counted from its start
  * @reserve: bytes of cells that admission leaves free
- * @low: below so many bytes of free cells the node is low; 0: never
- * @critical: the same for critical
- * @state: what follows from the last reading, its age, and the next three
- * @offline: by request, nothing new; see the state file. Under offline_mutex.
- * @offline_mutex: one drains the node, opens it, or takes it away at a time
- * @going: who holds that is to end, because the node is to be taken away
+ * @early: somebody was refused for want of room, read again soon
  * @distrusted: why the last answer cannot be true, or %NULL
  * @content_lost: a reading said so, and it was not dealt with yet
- * @gone: the driver is, its ops are not called any more. Under reading_mutex.
- * @state_mutex: one change of the state is told after the other
+ * @gone: the driver is, its ops are not called any more
+ * @readings_begun: how often the device was asked
+ * @reading_answered: which of these it has answered last
+ * @mutex: held over the driver's read_capacity()
+ * @lock: for @reading, @done0 and @emptied0 together
+ * @reading: the last answer
+ * @done0: @done when it was asked for
+ * @emptied0: what trim had emptied then
+ *
+ * A reading writes all but the first two, @lease_ms, @reserve and @early, under
+ * @mutex. Everybody reads them without a lock.
+ */
+struct cram_room {
+	atomic64_t begun;
+	atomic64_t done;
+	u64 limit;
+	u64 zero_limit;
+	u64 upgrade_limit;
+	s64 margin;
+	bool short_of_room;
+	unsigned long lease_end;
+	unsigned long reading_start;
+	unsigned int lease_ms;
+	u64 reserve;
+	bool early;
+	const char *distrusted;
+	bool content_lost;
+	bool gone;
+	unsigned long readings_begun;
+	unsigned long reading_answered;
+	struct mutex mutex; /* over read_capacity() */
+	spinlock_t lock; /* @reading, @done0, @emptied0 */
+	struct cram_reading reading;
+	u64 done0;
+	unsigned long emptied0;
+};
+
+/**
+ * struct cram_state - what follows from the last reading, see state.c
+ * @now: the state, from its age, @low, @critical, and @offline. Under @mutex.
+ * @low: below so many bytes of free cells the node is low; 0: never. Under @mutex.
+ * @critical: the same for critical
+ * @mutex: one change of the state is told after the other
  * @lease_work: tells that the lease has ended
- * @evict_work: frees cells while there are few
- * @early: somebody was refused for want of room, read again soon
- * @resident: pages in RESIDENT
+ * @offline: by request, nothing new; see the state file. Under @offline_mutex.
+ * @offline_mutex: one drains the node, opens it, or takes it away at a time
+ * @going: who holds that is to end, because the node is to be taken away
+ */
+struct cram_state {
+	enum cram_node_state now;
+	u64 low;
+	u64 critical;
+	struct mutex mutex; /* @now changes and is told */
+	struct delayed_work lease_work;
+	bool offline;
+	struct mutex offline_mutex; /* @offline changes, and while it drains */
+	bool going;
+};
+
+/**
+ * struct cram_node_budget - the node's own writable budget, see budget.c
+ * @writable: upgraded pages; begun - done - @writable copies are under way
+ * @max: so many pages may be; ULONG_MAX: what upgrade_limit permits. With the next
+ *	under the mutex of the state.
+ * @override: ... whatever upgrade_limit permits
+ */
+struct cram_node_budget {
+	atomic_long_t writable;
+	unsigned long max;
+	bool override;
+};
+
+/**
+ * struct cram_node_trim - freed pages on their way back to the device, see trim.c
  * @freed: pages in FREED
- * @emptied: pages that went from FREED to EMPTY. Only cramd writes.
- * @trim_cursor: the slot where the next trim pass starts
- * @trim_ranges: what one call of the driver's trim is given
- * @trim_held: so many of them the device may still be zeroing: the pages are kept
- *	from everybody
- * @trim_held_since: @readings_begun when that was found out
- * @trim_skip: passes to leave out, because the last one found its pages not
- *	in the allocator: on their way there, or out of service for good
- * @evict_cursor: the slot where the next eviction on request starts
- * @relief: of evict_work alone
+ * @emptied: pages that went from FREED to EMPTY
+ * @cursor: the slot where the next trim pass starts
+ * @ranges: what one call of the driver's trim is given
+ * @held: so many of them the device may still be zeroing: the pages are kept from
+ *	everybody
+ * @held_since: readings_begun when that was found out
+ * @skip: passes to leave out, because the last one found its pages not in the
+ *	allocator: on their way there, or out of service for good
+ *
+ * All but @freed belong to cramd, and to who takes the node away when that has ended.
+ */
+struct cram_node_trim {
+	atomic_long_t freed;
+	unsigned long emptied;
+	unsigned long cursor;
+	struct range ranges[CRAM_TRIM_RANGES];
+	unsigned int held;
+	unsigned long held_since;
+	unsigned int skip;
+};
+
+/**
+ * struct cram_node_evict - what is evicted, and where to go on, see evict.c
+ * @cursor: the slot where the next eviction on request starts. A hint, without a lock.
+ * @relief: for want of cells. All of it is its work's alone.
+ * @relief.work: frees cells while there are few
  * @relief.cursor: the slot where it goes on, the hand of the clock
  * @relief.slots: so many are left of this round; 0: there is none
  * @relief.owed: so many pages are to be given in it still
  * @leaving: by slot, who owns the pages that are being written to swap, and how many
- *	they are
+ *	they are. Under the lock of the XArray.
  * @nr_leaving: how many these are
  * @reap_work: frees those that have been written
- * @reap_cursor: the slot where it looks for others next
+ * @reap_cursor: the slot where it looks for others next; its own
+ */
+struct cram_node_evict {
+	unsigned long cursor;
+	struct {
+		struct work_struct work;
+		unsigned long cursor;
+		unsigned long slots;
+		unsigned long owed;
+	} relief;
+	struct xarray leaving;
+	atomic_long_t nr_leaving;
+	struct work_struct reap_work;
+	unsigned long reap_cursor;
+};
+
+/**
+ * struct cram_node - a private node that a driver has registered
+ * @nid: its node
+ * @start_pfn: the page of slot 0
+ * @nr_slots: pages that the node spans, holes included
+ * @slots: see slot.h
+ * @samples: compressed bytes of the pages of which some are asked, see sample.c
+ * @page_max: what would take more compressed bytes is refused; U64_MAX: nothing is
+ * @desc: what the driver said, but for the name
+ * @name: of the device; the driver's may go before the node
+ * @resident: pages in RESIDENT
+ * @room: what is known for certain about its cells
+ * @state: what follows from that
+ * @budget: how much of it may be written to where it is
+ * @trim: what goes back to the device
+ * @evict: what is moved off
  * @promote_rate: bytes that may be promoted in a second because they are hot
  * @hot_work: looks for such pages while that is not 0
- * @heat: what it knows of them, see hot.c
- * @readings_begun: how often the device was asked
- * @reading_answered: which of these it has answered last
- * @reading_mutex: held over the driver's read_capacity()
- * @reading_lock: for @reading, @done0 and @emptied0 together
- * @reading: the last answer
- * @done0: @done when it was asked for
- * @emptied0: @emptied then
+ * @heat: what it knows of them, see hot.c; its own
  * @cramd: the node's thread
  * @wait: where it sleeps
  * @kobj: nodeN/cram/ in sysfs
+ *
+ * What has no lock of its own is set before the node is registered, or is one word.
  */
 struct cram_node {
 	int nid;
@@ -130,64 +224,17 @@ struct cram_node {
 	struct cram_node_desc desc;
 	char name[32];
 
-	atomic64_t begun;
-	atomic64_t done;
-	atomic_long_t writable;
-	unsigned long writable_budget;
-	bool writable_override;
-	u64 limit;
-	u64 zero_limit;
-	u64 upgrade_limit;
-	s64 margin;
-	bool short_of_room;
-	unsigned long lease_end;
-	unsigned long reading_start;
-	unsigned int lease_ms;
-	u64 reserve;
-	u64 low;
-	u64 critical;
-	enum cram_node_state state;
-	bool offline;
-	struct mutex offline_mutex; /* @offline changes, and while it drains */
-	bool going;
-	const char *distrusted;
-	bool content_lost;
-	bool gone;
-	bool early;
-	struct mutex state_mutex; /* @state changes and is told */
-	struct delayed_work lease_work;
-	struct work_struct evict_work;
-
 	atomic_long_t resident;
-	atomic_long_t freed;
-	unsigned long emptied;
-	unsigned long trim_cursor;
-	struct range trim_ranges[CRAM_TRIM_RANGES];
-	unsigned int trim_held;
-	unsigned long trim_held_since;
-	unsigned int trim_skip;
-	unsigned long evict_cursor;
-	struct {
-		unsigned long cursor;
-		unsigned long slots;
-		unsigned long owed;
-	} relief;
-	struct xarray leaving;
-	atomic_long_t nr_leaving;
-	struct work_struct reap_work;
-	unsigned long reap_cursor;
+	struct cram_room room;
+	struct cram_state state;
+	struct cram_node_budget budget;
+	struct cram_node_trim trim;
+	struct cram_node_evict evict;
 
 	u64 promote_rate;
 	struct delayed_work hot_work;
 	struct cram_heat *heat;
 
-	unsigned long readings_begun;
-	unsigned long reading_answered;
-	struct mutex reading_mutex; /* over read_capacity() */
-	spinlock_t reading_lock; /* @reading, @done0, @emptied0 */
-	struct cram_reading reading;
-	u64 done0;
-	unsigned long emptied0;
 	struct task_struct *cramd;
 	wait_queue_head_t wait;
 	struct kobject *kobj;
@@ -238,14 +285,14 @@ bool cram_reading_due(struct cram_node *cn);
 /* Is the last reading still to be believed? */
 static inline bool cram_has_lease(struct cram_node *cn)
 {
-	return time_before(jiffies, READ_ONCE(cn->lease_end));
+	return time_before(jiffies, READ_ONCE(cn->room.lease_end));
 }
 
 /* Pages whose copying was admitted and has not ended; the rest is upgraded */
 static inline bool cram_copies_under_way(struct cram_node *cn)
 {
-	return atomic64_read(&cn->begun) - atomic64_read(&cn->done) !=
-	       atomic_long_read(&cn->writable);
+	return atomic64_read(&cn->room.begun) - atomic64_read(&cn->room.done) !=
+	       atomic_long_read(&cn->budget.writable);
 }
 
 /* state.c */

@@ -47,7 +47,7 @@
 /* Are all slots of a closed node, where nothing new begins, empty? */
 static bool cram_slots_empty(struct cram_node *cn)
 {
-	bool settled = atomic64_read(&cn->begun) == atomic64_read(&cn->done);
+	bool settled = atomic64_read(&cn->room.begun) == atomic64_read(&cn->room.done);
 
 	/* Pairs with cram_done(): a copy that has ended is among the residents */
 	smp_rmb();
@@ -77,16 +77,16 @@ static struct cram_node *cram_node_alloc(int nid, const struct cram_node_desc *d
 	cn->desc = *desc;
 	strscpy(cn->name, desc->name);
 	cn->desc.name = cn->name;
-	cn->lease_ms = CRAM_LEASE_MS_DEFAULT;
-	cn->writable_budget = ULONG_MAX;
+	cn->room.lease_ms = CRAM_LEASE_MS_DEFAULT;
+	cn->budget.max = ULONG_MAX;
 	cn->page_max = U64_MAX;
 	cn->promote_rate = CRAM_PROMOTE_RATE;
 	cram_state_init(cn);
 	cram_settle_init(cn);
 	cram_evict_init(cn);
-	mutex_init(&cn->offline_mutex);
-	mutex_init(&cn->reading_mutex);
-	spin_lock_init(&cn->reading_lock);
+	mutex_init(&cn->state.offline_mutex);
+	mutex_init(&cn->room.mutex);
+	spin_lock_init(&cn->room.lock);
 	init_waitqueue_head(&cn->wait);
 
 	/* kvcalloc() ends at 2 GiB, which is a node of 2 TiB */
@@ -117,7 +117,7 @@ static void cram_mark_stale(struct cram_node *cn)
 		cram_slot_free(&cn->slots[i]);
 		nr++;
 	}
-	atomic_long_add(nr, &cn->freed);
+	atomic_long_add(nr, &cn->trim.freed);
 }
 
 /**
@@ -159,10 +159,10 @@ struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc)
 	err = cram_take_reading(cn);
 	if (err)
 		goto free;
-	cn->reserve = cram_last_reading(cn, NULL).physical >> CRAM_RESERVE_SHIFT;
+	cn->room.reserve = cram_last_reading(cn, NULL).physical >> CRAM_RESERVE_SHIFT;
 	cram_state_defaults(cn);
 	/* What a reset took away before, nobody here has stored */
-	cn->content_lost = false;
+	cn->room.content_lost = false;
 	err = cram_take_reading(cn);
 	if (err)
 		goto free;
@@ -205,9 +205,9 @@ EXPORT_SYMBOL_GPL(cram_register_node);
 /* Admit nothing more. Whoever was admitting a page is done when this returns. */
 static void cram_close(struct cram_node *cn)
 {
-	lockdep_assert_held(&cn->offline_mutex);
+	lockdep_assert_held(&cn->state.offline_mutex);
 
-	WRITE_ONCE(cn->offline, true);
+	WRITE_ONCE(cn->state.offline, true);
 	cram_settle(cn);
 	synchronize_rcu();
 }
@@ -220,9 +220,9 @@ static void cram_close(struct cram_node *cn)
  */
 void cram_reopen(struct cram_node *cn)
 {
-	lockdep_assert_held(&cn->offline_mutex);
+	lockdep_assert_held(&cn->state.offline_mutex);
 
-	WRITE_ONCE(cn->offline, false);
+	WRITE_ONCE(cn->state.offline, false);
 	cram_settle(cn);
 }
 
@@ -244,7 +244,7 @@ static int cram_empty(struct cram_node *cn)
 			break;
 		if (signal_pending(current))
 			return -ERESTARTSYS;
-		if (READ_ONCE(cn->going))
+		if (READ_ONCE(cn->state.going))
 			return -EBUSY;
 		if (atomic_long_read(&cn->resident) < resident)
 			stuck = 0;
@@ -270,7 +270,7 @@ static int cram_empty(struct cram_node *cn)
  */
 int cram_drain(struct cram_node *cn)
 {
-	bool was_offline = cn->offline;
+	bool was_offline = cn->state.offline;
 	int err;
 
 	cram_close(cn);
@@ -305,8 +305,8 @@ static void cram_node_remove(struct cram_node *cn)
 	kthread_stop(cn->cramd);
 	cram_hot_stop(cn);
 	cram_settle_stat(cn);
-	cn->trim_skip = 0;
-	while (!cn->gone && atomic_long_read(&cn->freed) && cram_trim(cn, true))
+	cn->trim.skip = 0;
+	while (!cn->room.gone && atomic_long_read(&cn->trim.freed) && cram_trim(cn, true))
 		cond_resched();
 	cram_trim_end(cn);
 
@@ -323,9 +323,9 @@ static void cram_node_remove(struct cram_node *cn)
 /* Take the node away from a drain that was asked for through its state file */
 static void cram_take_over(struct cram_node *cn)
 {
-	WRITE_ONCE(cn->going, true);
-	mutex_lock(&cn->offline_mutex);
-	WRITE_ONCE(cn->going, false);
+	WRITE_ONCE(cn->state.going, true);
+	mutex_lock(&cn->state.offline_mutex);
+	WRITE_ONCE(cn->state.going, false);
 }
 
 /**
@@ -344,14 +344,14 @@ int cram_close_node(struct cram_node *cn)
 	bool was_offline, empty;
 
 	/* A drain may take long, and is one because there are pages */
-	if (!mutex_trylock(&cn->offline_mutex))
+	if (!mutex_trylock(&cn->state.offline_mutex))
 		return -EBUSY;
-	was_offline = cn->offline;
+	was_offline = cn->state.offline;
 	cram_close(cn);
 	empty = cram_slots_empty(cn);
 	if (!empty && !was_offline)
 		cram_reopen(cn);
-	mutex_unlock(&cn->offline_mutex);
+	mutex_unlock(&cn->state.offline_mutex);
 	return empty ? 0 : -EBUSY;
 }
 EXPORT_SYMBOL_GPL(cram_close_node);
@@ -376,19 +376,19 @@ static void cram_node_abandon(struct cram_node *cn, bool content_lost)
 	while (cram_copies_under_way(cn))
 		schedule_timeout_uninterruptible(1);
 
-	scoped_guard(mutex, &cn->reading_mutex) {
-		WRITE_ONCE(cn->gone, true);
-		WRITE_ONCE(cn->lease_end, jiffies);
+	scoped_guard(mutex, &cn->room.mutex) {
+		WRITE_ONCE(cn->room.gone, true);
+		WRITE_ONCE(cn->room.lease_end, jiffies);
 		/* For good: never to be copied anywhere, whatever can be read there */
-		content_lost |= cn->content_lost;
-		WRITE_ONCE(cn->content_lost, content_lost);
+		content_lost |= cn->room.content_lost;
+		WRITE_ONCE(cn->room.content_lost, content_lost);
 	}
 	/* Upgraded pages end one by one, and cram_write_back() calls the driver */
 	synchronize_rcu();
 	/* What those copies have made */
 	if (content_lost)
 		cram_retire_residents(cn);
-	WRITE_ONCE(cn->distrusted, "its driver is gone");
+	WRITE_ONCE(cn->room.distrusted, "its driver is gone");
 	cram_reopen(cn);
 	cram_settle_stop(cn);
 }
@@ -409,9 +409,9 @@ void cram_retire_node(int nid)
 
 	guard(mutex)(&cram_nodes_mutex);
 	cn = cram_node_get(nid);
-	if (!cn || !cn->gone)
+	if (!cn || !cn->room.gone)
 		return;
-	WRITE_ONCE(cn->content_lost, true);
+	WRITE_ONCE(cn->room.content_lost, true);
 	cram_retire_residents(cn);
 }
 EXPORT_SYMBOL_GPL(cram_retire_node);
@@ -444,10 +444,10 @@ int cram_force_unregister_node(struct cram_node *cn, bool content_lost)
 	cram_close(cn);
 	cram_hot_stop(cn);
 	/* A reading may have said so just now */
-	content_lost |= READ_ONCE(cn->content_lost);
+	content_lost |= READ_ONCE(cn->room.content_lost);
 	if (content_lost) {
-		guard(mutex)(&cn->reading_mutex);
-		cn->gone = true;
+		guard(mutex)(&cn->room.mutex);
+		cn->room.gone = true;
 	}
 
 	while (!cram_slots_empty(cn) && retries--) {
@@ -464,7 +464,7 @@ int cram_force_unregister_node(struct cram_node *cn, bool content_lost)
 		cram_node_remove(cn);
 	else
 		cram_node_abandon(cn, content_lost);
-	mutex_unlock(&cn->offline_mutex);
+	mutex_unlock(&cn->state.offline_mutex);
 	if (empty)
 		cram_node_free(cn);
 
@@ -491,7 +491,7 @@ int cram_unregister_node(struct cram_node *cn)
 	err = cram_drain(cn);
 	if (!err)
 		cram_node_remove(cn);
-	mutex_unlock(&cn->offline_mutex);
+	mutex_unlock(&cn->state.offline_mutex);
 	if (!err)
 		cram_node_free(cn);
 	return err;

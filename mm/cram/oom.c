@@ -52,7 +52,7 @@ static bool cram_room_may_come(struct cram_cgroup *cg)
 		why = cram_node_refusal(cn, cg, 1);
 		if (why == CRAM_STAT_REFUSE_ROOM ||
 		    (why == CRAM_STAT_REFUSE_STATE && cram_node_short(cn)) ||
-		    (why == CRAM_STAT_REFUSE_PAGE && atomic_long_read(&cn->freed) > 0)) {
+		    (why == CRAM_STAT_REFUSE_PAGE && atomic_long_read(&cn->trim.freed) > 0)) {
 			cram_want_reading(cn);
 			return true;
 		}
@@ -68,7 +68,7 @@ static bool cram_room_is_writable(struct cram_cgroup *cg)
 
 	for_each_node_mask(nid, cram_nodes) {
 		cn = cram_node_get(nid);
-		if (cn && atomic_long_read(&cn->writable) > 0 &&
+		if (cn && atomic_long_read(&cn->budget.writable) > 0 &&
 		    cram_node_refusal(cn, cg, 1) == CRAM_STAT_REFUSE_ROOM)
 			return true;
 	}

@@ -33,14 +33,14 @@ void cram_slots_reserve(struct cram_node *cn, unsigned long pfn, unsigned long n
 		cram_hot_forget(cn, pfn + i);
 		freed += cram_slot_reserve(cram_slot(cn, pfn + i), owner->id);
 	}
-	atomic_long_sub(freed, &cn->freed);
+	atomic_long_sub(freed, &cn->trim.freed);
 }
 
 static void cram_uncharge_owner(struct cram_node *cn, u32 id, unsigned int nr)
 {
 	struct cram_owner *owner;
 
-	atomic_long_add(nr, &cn->freed);
+	atomic_long_add(nr, &cn->trim.freed);
 	rcu_read_lock();
 	owner = cram_owner_lookup(id);
 	if (!WARN_ON_ONCE(!owner)) {

@@ -53,7 +53,7 @@ static const char * const cram_state_names[] = {
  */
 const char *cram_node_state(struct cram_node *cn)
 {
-	return cram_state_names[READ_ONCE(cn->state)];
+	return cram_state_names[READ_ONCE(cn->state.now)];
 }
 
 /**
@@ -67,7 +67,7 @@ const char *cram_node_state(struct cram_node *cn)
  */
 bool cram_node_open(struct cram_node *cn)
 {
-	return READ_ONCE(cn->state) == CRAM_NODE_OPEN && cram_has_lease(cn);
+	return READ_ONCE(cn->state.now) == CRAM_NODE_OPEN && cram_has_lease(cn);
 }
 
 /**
@@ -79,7 +79,7 @@ bool cram_node_open(struct cram_node *cn)
  */
 bool cram_node_short(struct cram_node *cn)
 {
-	enum cram_node_state state = READ_ONCE(cn->state);
+	enum cram_node_state state = READ_ONCE(cn->state.now);
 
 	return (state == CRAM_NODE_LOW || state == CRAM_NODE_CRITICAL) &&
 	       cram_has_lease(cn);
@@ -101,13 +101,13 @@ static u64 cram_above(u64 watermark)
  */
 enum cram_node_state cram_state_of(struct cram_node *cn, const struct cram_reading *r)
 {
-	enum cram_node_state was = READ_ONCE(cn->state);
-	u64 low = READ_ONCE(cn->low), critical = READ_ONCE(cn->critical);
+	enum cram_node_state was = READ_ONCE(cn->state.now);
+	u64 low = READ_ONCE(cn->state.low), critical = READ_ONCE(cn->state.critical);
 	u64 possible = r->physical_free + r->unsettled;
 
-	if (READ_ONCE(cn->offline))
+	if (READ_ONCE(cn->state.offline))
 		return CRAM_NODE_OFFLINE;
-	if (READ_ONCE(cn->distrusted) || READ_ONCE(cn->content_lost) ||
+	if (READ_ONCE(cn->room.distrusted) || READ_ONCE(cn->room.content_lost) ||
 	    !cram_has_lease(cn))
 		return CRAM_NODE_LOST;
 
@@ -128,8 +128,8 @@ enum cram_node_state cram_state_of(struct cram_node *cn, const struct cram_readi
  */
 static u64 cram_cells_returning(struct cram_node *cn, u64 used)
 {
-	long returning = atomic_long_read(&cn->freed) +
-			 READ_ONCE(cn->emptied) - READ_ONCE(cn->emptied0);
+	long returning = atomic_long_read(&cn->trim.freed) +
+			 READ_ONCE(cn->trim.emptied) - READ_ONCE(cn->room.emptied0);
 	long resident = atomic_long_read(&cn->resident);
 
 	/* Three numbers that do not stand still: a trim may come in between */
@@ -152,7 +152,7 @@ u64 cram_cells_wanted(struct cram_node *cn)
 {
 	struct cram_reading r = cram_last_reading(cn, NULL);
 	u64 free = r.physical_free + r.unsettled;
-	u64 target = cram_above(READ_ONCE(cn->low));
+	u64 target = cram_above(READ_ONCE(cn->state.low));
 
 	free += cram_cells_returning(cn, r.physical - min(free, r.physical));
 	return cram_node_short(cn) && free < target ? target - free : 0;
@@ -172,15 +172,15 @@ static void cram_tell_state(struct cram_node *cn, enum cram_node_state was,
 
 	trace_cram_node_state(cn->nid, cram_state_names[state]);
 
-	if (state == CRAM_NODE_LOST && cn->content_lost)
+	if (state == CRAM_NODE_LOST && cn->room.content_lost)
 		pr_err_ratelimited("cram: node %d (%s) is lost: the device was reset\n",
 				   cn->nid, cn->desc.name);
-	else if (state == CRAM_NODE_LOST && cn->distrusted)
+	else if (state == CRAM_NODE_LOST && cn->room.distrusted)
 		pr_err_ratelimited("cram: node %d (%s) is lost: %s; closed until its state is set\n",
-				   cn->nid, cn->desc.name, cn->distrusted);
+				   cn->nid, cn->desc.name, cn->room.distrusted);
 	else if (state == CRAM_NODE_LOST)
 		pr_warn_ratelimited("cram: node %d (%s) is lost: no reading for %u ms\n",
-				    cn->nid, cn->desc.name, READ_ONCE(cn->lease_ms));
+				    cn->nid, cn->desc.name, READ_ONCE(cn->room.lease_ms));
 	else
 		pr_info_ratelimited("cram: node %d (%s) is %s, was %s: %llu of %llu KiB of cells free\n",
 				    cn->nid, cn->desc.name, cram_state_names[state],
@@ -201,7 +201,7 @@ static void cram_tell_state(struct cram_node *cn, enum cram_node_state was,
  *
  * Only for cram_settle().
  *
- * Context: process, may sleep; state_mutex is held.
+ * Context: process, may sleep; state.mutex is held.
  */
 void cram_update_state(struct cram_node *cn)
 {
@@ -209,19 +209,19 @@ void cram_update_state(struct cram_node *cn)
 	struct cram_reading r;
 	long left;
 
-	lockdep_assert_held(&cn->state_mutex);
+	lockdep_assert_held(&cn->state.mutex);
 
 	/* In here, or an older reading could have the last word */
 	r = cram_last_reading(cn, NULL);
-	was = cn->state;
+	was = cn->state.now;
 	state = cram_state_of(cn, &r);
 	/* First, and whatever is left of the lease, so that its end is told */
 	if (state != CRAM_NODE_LOST) {
-		left = READ_ONCE(cn->lease_end) - jiffies;
-		mod_delayed_work(system_dfl_wq, &cn->lease_work, max(left, 0L) + 1);
+		left = READ_ONCE(cn->room.lease_end) - jiffies;
+		mod_delayed_work(system_dfl_wq, &cn->state.lease_work, max(left, 0L) + 1);
 	}
 	if (state != was) {
-		WRITE_ONCE(cn->state, state);
+		WRITE_ONCE(cn->state.now, state);
 		cram_tell_state(cn, was, state, &r);
 	}
 }
@@ -234,9 +234,9 @@ void cram_update_state(struct cram_node *cn)
  */
 void cram_state_init(struct cram_node *cn)
 {
-	cn->state = CRAM_NODE_LOST;
-	cn->lease_end = jiffies;
-	mutex_init(&cn->state_mutex);
+	cn->state.now = CRAM_NODE_LOST;
+	cn->room.lease_end = jiffies;
+	mutex_init(&cn->state.mutex);
 }
 
 /**
@@ -247,6 +247,6 @@ void cram_state_defaults(struct cram_node *cn)
 {
 	u64 physical = cram_last_reading(cn, NULL).physical;
 
-	cn->low = physical >> CRAM_LOW_SHIFT;
-	cn->critical = physical >> CRAM_CRITICAL_SHIFT;
+	cn->state.low = physical >> CRAM_LOW_SHIFT;
+	cn->state.critical = physical >> CRAM_CRITICAL_SHIFT;
 }

@@ -74,7 +74,7 @@ static u64 cram_used(struct cram_node *cn)
 
 static u64 cram_writable(struct cram_node *cn)
 {
-	return (u64)atomic_long_read(&cn->writable) * PAGE_SIZE;
+	return (u64)atomic_long_read(&cn->budget.writable) * PAGE_SIZE;
 }
 
 static u64 cram_logical(struct cram_node *cn)
@@ -111,11 +111,11 @@ static ssize_t state_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 	if (!offline && !sysfs_streq(buf, "open"))
 		return -EINVAL;
-	if (!mutex_trylock(&cn->offline_mutex)) {
+	if (!mutex_trylock(&cn->state.offline_mutex)) {
 		msleep(20);
 		return restart_syscall();
 	}
-	if (cn->gone)
+	if (cn->room.gone)
 		err = -ENODEV;
 	else if (offline)
 		err = cram_drain(cn);
@@ -123,7 +123,7 @@ static ssize_t state_store(struct kobject *kobj, struct kobj_attribute *attr,
 		err = cram_trust(cn);
 	if (!err && !offline)
 		cram_reopen(cn);
-	mutex_unlock(&cn->offline_mutex);
+	mutex_unlock(&cn->state.offline_mutex);
 	return err ?: count;
 }
 
@@ -159,12 +159,12 @@ static ssize_t lease_ms_store(struct kobject *kobj, struct kobj_attribute *attr,
 		return err;
 	if (ms < CRAM_LEASE_MS_MIN || ms > CRAM_LEASE_MS_MAX)
 		return -EINVAL;
-	WRITE_ONCE(cn->lease_ms, ms);
+	WRITE_ONCE(cn->room.lease_ms, ms);
 	cram_want_reading(cn);
 	return count;
 }
 
-CRAM_NODE_RW(lease_ms, lease_ms);
+CRAM_NODE_RW(lease_ms, room.lease_ms);
 
 static int cram_set_watermark(struct cram_node *cn, const char *buf, bool low)
 {
@@ -174,11 +174,11 @@ static int cram_set_watermark(struct cram_node *cn, const char *buf, bool low)
 	err = kstrtou64(buf, 10, &bytes);
 	if (err)
 		return err;
-	scoped_guard(mutex, &cn->state_mutex) {
-		if (low ? bytes < cn->critical || bytes > cram_physical(cn) :
-			  bytes > cn->low)
+	scoped_guard(mutex, &cn->state.mutex) {
+		if (low ? bytes < cn->state.critical || bytes > cram_physical(cn) :
+			  bytes > cn->state.low)
 			return -EINVAL;
-		WRITE_ONCE(*(low ? &cn->low : &cn->critical), bytes);
+		WRITE_ONCE(*(low ? &cn->state.low : &cn->state.critical), bytes);
 	}
 	cram_settle(cn);
 	return 0;
@@ -189,7 +189,7 @@ static ssize_t reserve_bytes_store(struct kobject *kobj,
 				   const char *buf, size_t count)
 {
 	struct cram_node *cn = kobj_cram_node(kobj);
-	u64 bytes, was = READ_ONCE(cn->reserve);
+	u64 bytes, was = READ_ONCE(cn->room.reserve);
 	int err;
 
 	err = kstrtou64(buf, 10, &bytes);
@@ -197,18 +197,18 @@ static ssize_t reserve_bytes_store(struct kobject *kobj,
 		return err;
 	if (bytes > cram_physical(cn))
 		return -EINVAL;
-	WRITE_ONCE(cn->reserve, bytes);
+	WRITE_ONCE(cn->room.reserve, bytes);
 	/* In force with the reading that is taken now, or not at all */
 	err = cram_take_reading(cn);
 	if (err) {
-		WRITE_ONCE(cn->reserve, was);
+		WRITE_ONCE(cn->room.reserve, was);
 		return err;
 	}
 	cram_settle(cn);
 	return count;
 }
 
-CRAM_NODE_RW(reserve_bytes, reserve);
+CRAM_NODE_RW(reserve_bytes, room.reserve);
 
 static ssize_t page_max_show(struct kobject *kobj, struct kobj_attribute *attr,
 			     char *buf)
@@ -239,7 +239,7 @@ static struct kobj_attribute page_max_attr = __ATTR_RW(page_max);
 static ssize_t writable_budget_show(struct kobject *kobj,
 				    struct kobj_attribute *attr, char *buf)
 {
-	unsigned long budget = READ_ONCE(kobj_cram_node(kobj)->writable_budget);
+	unsigned long budget = READ_ONCE(kobj_cram_node(kobj)->budget.max);
 
 	if (budget == ULONG_MAX)
 		return sysfs_emit(buf, "auto\n");
@@ -270,9 +270,9 @@ static ssize_t writable_budget_store(struct kobject *kobj,
 		/* Not by what is proven now: the same number is to mean the same again */
 		override = budget > div_u64(cram_physical(cn), cn->desc.cells_per_page);
 	}
-	scoped_guard(mutex, &cn->state_mutex) {
-		WRITE_ONCE(cn->writable_budget, budget);
-		WRITE_ONCE(cn->writable_override, override);
+	scoped_guard(mutex, &cn->state.mutex) {
+		WRITE_ONCE(cn->budget.max, budget);
+		WRITE_ONCE(cn->budget.override, override);
 	}
 	if (override)
 		pr_warn("cram: node %d (%s): writable_budget is more than its cells can ever hold\n",
@@ -292,7 +292,7 @@ static ssize_t low_bytes_store(struct kobject *kobj, struct kobj_attribute *attr
 	return err ?: count;
 }
 
-CRAM_NODE_RW(low_bytes, low);
+CRAM_NODE_RW(low_bytes, state.low);
 
 static ssize_t critical_bytes_store(struct kobject *kobj,
 				    struct kobj_attribute *attr,
@@ -303,7 +303,7 @@ static ssize_t critical_bytes_store(struct kobject *kobj,
 	return err ?: count;
 }
 
-CRAM_NODE_RW(critical_bytes, critical);
+CRAM_NODE_RW(critical_bytes, state.critical);
 
 static ssize_t promote_hot_bytes_per_sec_store(struct kobject *kobj,
 					       struct kobj_attribute *attr,

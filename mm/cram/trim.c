@@ -66,8 +66,8 @@ static unsigned int cram_range_order(const struct range *range)
  */
 static unsigned int cram_isolate_freed(struct cram_node *cn, struct zone *zone)
 {
-	unsigned long end = min(cn->trim_cursor + CRAM_TRIM_SCAN, cn->nr_slots);
-	unsigned long i = cn->trim_cursor;
+	unsigned long end = min(cn->trim.cursor + CRAM_TRIM_SCAN, cn->nr_slots);
+	unsigned long i = cn->trim.cursor;
 	unsigned int max = min_not_zero(cn->desc.trim_ranges, CRAM_TRIM_RANGES);
 	unsigned long pages = 0;
 	unsigned int nr = 0;
@@ -84,15 +84,15 @@ static unsigned int cram_isolate_freed(struct cram_node *cn, struct zone *zone)
 		page = cram_buddy_of(pfn, &order);
 		if (!page || !__isolate_free_page(page, order))
 			continue;
-		cn->trim_ranges[nr].start = page_to_phys(page);
-		cn->trim_ranges[nr].end = page_to_phys(page) + (PAGE_SIZE << order) - 1;
+		cn->trim.ranges[nr].start = page_to_phys(page);
+		cn->trim.ranges[nr].end = page_to_phys(page) + (PAGE_SIZE << order) - 1;
 		nr++;
 		pages += 1UL << order;
 		i = page_to_pfn(page) + (1UL << order) - cn->start_pfn;
 	}
 	spin_unlock_irq(&zone->lock);
 
-	cn->trim_cursor = i < cn->nr_slots ? i : 0;
+	cn->trim.cursor = i < cn->nr_slots ? i : 0;
 	return nr;
 }
 
@@ -125,10 +125,10 @@ static unsigned long cram_zero_ranges(struct cram_node *cn, unsigned int nr)
 	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
-		unsigned long part = cram_zero_range(cn, &cn->trim_ranges[i]);
+		unsigned long part = cram_zero_range(cn, &cn->trim.ranges[i]);
 
 		done += part;
-		if (part < range_len(&cn->trim_ranges[i]) >> PAGE_SHIFT)
+		if (part < range_len(&cn->trim.ranges[i]) >> PAGE_SHIFT)
 			break;
 	}
 	return done;
@@ -147,11 +147,11 @@ static int cram_trim_ranges(struct cram_node *cn, unsigned int nr, unsigned long
 
 	/* A line written back later would take cells again */
 	for (i = 0; i < nr; i++)
-		arch_wb_cache_pmem(phys_to_virt(cn->trim_ranges[i].start),
-				   range_len(&cn->trim_ranges[i]));
+		arch_wb_cache_pmem(phys_to_virt(cn->trim.ranges[i].start),
+				   range_len(&cn->trim.ranges[i]));
 	pmem_wmb();
 
-	err = cram_should_fail() ? -EIO : cn->desc.ops->trim(cn, cn->trim_ranges, nr);
+	err = cram_should_fail() ? -EIO : cn->desc.ops->trim(cn, cn->trim.ranges, nr);
 	*done = err ? 0 : ULONG_MAX;
 	return err;
 }
@@ -165,7 +165,7 @@ static unsigned long cram_put_back(struct cram_node *cn, struct zone *zone,
 
 	spin_lock_irq(&zone->lock);
 	for (i = 0; i < nr; i++) {
-		struct range *range = &cn->trim_ranges[i];
+		struct range *range = &cn->trim.ranges[i];
 		struct page *page = pfn_to_page(PHYS_PFN(range->start));
 		unsigned long pfn;
 
@@ -177,17 +177,17 @@ static unsigned long cram_put_back(struct cram_node *cn, struct zone *zone,
 	}
 	spin_unlock_irq(&zone->lock);
 
-	WRITE_ONCE(cn->emptied, cn->emptied + nr_freed);
-	atomic_long_sub(nr_freed, &cn->freed);
+	WRITE_ONCE(cn->trim.emptied, cn->trim.emptied + nr_freed);
+	atomic_long_sub(nr_freed, &cn->trim.freed);
 	return nr_freed;
 }
 
 /* What a failed trim was about, still to be trimmed. */
 static void cram_put_back_held(struct cram_node *cn, struct zone *zone)
 {
-	if (cn->trim_held)
-		cram_put_back(cn, zone, cn->trim_held, 0);
-	cn->trim_held = 0;
+	if (cn->trim.held)
+		cram_put_back(cn, zone, cn->trim.held, 0);
+	cn->trim.held = 0;
 }
 
 /**
@@ -207,7 +207,7 @@ void cram_trim_end(struct cram_node *cn)
 /* May the device still be zeroing what it was given? */
 static bool cram_trim_pending(struct cram_node *cn)
 {
-	return cn->trim_held && READ_ONCE(cn->reading_answered) <= cn->trim_held_since;
+	return cn->trim.held && READ_ONCE(cn->room.reading_answered) <= cn->trim.held_since;
 }
 
 /**
@@ -224,11 +224,12 @@ unsigned long cram_trim(struct cram_node *cn, bool whole)
 	struct zone *zone = &NODE_DATA(cn->nid)->node_zones[ZONE_MOVABLE];
 	unsigned long scanned, total = 0;
 
-	if (!atomic_long_read(&cn->freed) || READ_ONCE(cn->gone) || cram_trim_pending(cn))
+	if (!atomic_long_read(&cn->trim.freed) || READ_ONCE(cn->room.gone) ||
+	    cram_trim_pending(cn))
 		return 0;
 	cram_put_back_held(cn, zone);
-	if (cn->trim_skip) {
-		cn->trim_skip--;
+	if (cn->trim.skip) {
+		cn->trim.skip--;
 		return 0;
 	}
 
@@ -236,18 +237,18 @@ unsigned long cram_trim(struct cram_node *cn, bool whole)
 	drain_all_pages(zone);
 
 	for (scanned = 0; scanned < cn->nr_slots; ) {
-		unsigned long from = cn->trim_cursor;
+		unsigned long from = cn->trim.cursor;
 		unsigned int nr = cram_isolate_freed(cn, zone);
 		unsigned long pages, done;
 		int err;
 
-		scanned += (cn->trim_cursor ?: cn->nr_slots) - from;
+		scanned += (cn->trim.cursor ?: cn->nr_slots) - from;
 
 		if (nr) {
 			err = cram_trim_ranges(cn, nr, &done);
 			if (err && cn->desc.ops->trim) {
-				cn->trim_held_since = READ_ONCE(cn->readings_begun);
-				cn->trim_held = nr;
+				cn->trim.held_since = READ_ONCE(cn->room.readings_begun);
+				cn->trim.held = nr;
 				trace_cram_trim(cn->nid, nr, 0, err);
 				break;
 			}
@@ -257,12 +258,12 @@ unsigned long cram_trim(struct cram_node *cn, bool whole)
 				break;
 			total += pages;
 		}
-		if (!atomic_long_read(&cn->freed) ||
+		if (!atomic_long_read(&cn->trim.freed) ||
 		    (!whole && cram_reading_due(cn)))
 			break;
 		cond_resched();
 	}
-	if (!total && !cn->trim_held && scanned >= cn->nr_slots)
-		cn->trim_skip = CRAM_TRIM_SKIP;
+	if (!total && !cn->trim.held && scanned >= cn->nr_slots)
+		cn->trim.skip = CRAM_TRIM_SKIP;
 	return total;
 }

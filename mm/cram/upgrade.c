@@ -69,20 +69,20 @@ atomic_long_t cram_nr_upgraded;
  */
 static bool cram_node_charge_writable(struct cram_node *cn)
 {
-	long writable = atomic_long_read(&cn->writable);
+	long writable = atomic_long_read(&cn->budget.writable);
 
 	if (!cram_node_open(cn))
 		return false;
 	/* Never above the number, not even for a moment: pages would be revoked for it */
 	do {
-		if ((unsigned long)writable >= READ_ONCE(cn->writable_budget))
+		if ((unsigned long)writable >= READ_ONCE(cn->budget.max))
 			return false;
-	} while (!atomic_long_try_cmpxchg(&cn->writable, &writable, writable + 1));
+	} while (!atomic_long_try_cmpxchg(&cn->budget.writable, &writable, writable + 1));
 
-	if (READ_ONCE(cn->writable_override)) {
-		atomic64_inc(&cn->begun);
+	if (READ_ONCE(cn->budget.override)) {
+		atomic64_inc(&cn->room.begun);
 	} else if (!cram_admit_upgrade(cn)) {
-		atomic_long_dec(&cn->writable);
+		atomic_long_dec(&cn->budget.writable);
 		return false;
 	}
 	return true;
@@ -143,7 +143,7 @@ bool cram_upgrade(struct cram_node *cn, unsigned long pfn, u32 *slot)
 	return true;
 
 uncharge_node:
-	atomic_long_dec(&cn->writable);
+	atomic_long_dec(&cn->budget.writable);
 	cram_unadmit(cn, 1);
 uncharge:
 	cram_cgroup_uncharge_writable(cg, 1);
@@ -170,7 +170,7 @@ void cram_end_upgrade(struct cram_node *cn, unsigned long pfn, u32 id)
 	guard(rcu)();
 	owner = cram_owner_lookup(id);
 	atomic_long_dec(&cram_nr_upgraded);
-	atomic_long_dec(&cn->writable);
+	atomic_long_dec(&cn->budget.writable);
 	cram_done(cn, 1);
 	if (WARN_ON_ONCE(!owner))
 		return;

@@ -251,7 +251,7 @@ static u64 cram_moves(void)
 		struct cram_node *cn = cram_node_get(nid);
 
 		/* Apart, so that some coming and others going do not cancel */
-		moves += atomic64_read(&cn->begun) + atomic64_read(&cn->done) +
+		moves += atomic64_read(&cn->room.begun) + atomic64_read(&cn->room.done) +
 			 ((u64)atomic_long_read(&cn->resident) << 40);
 	}
 	return moves;
