@@ -7,6 +7,7 @@
 #define _LINUX_CGROUP_CRAM_H
 
 #include <linux/atomic.h>
+#include <linux/bits.h>
 #include <linux/cram_stat.h>
 #include <linux/list.h>
 #include <linux/nodemask.h>
@@ -46,6 +47,10 @@ static inline bool cram_should_fail(void)
 #define CRAM_EVENT_ENUM(upper, lower)	CRAM_EVENT_##upper,
 enum cram_event { CRAM_EVENTS(CRAM_EVENT_ENUM) NR_CRAM_EVENTS };
 
+/* What a slot has of an owner is its id, of so many bits */
+#define CRAM_OWNER_BITS		24
+#define CRAM_OWNER_MASK		GENMASK(CRAM_OWNER_BITS - 1, 0)
+
 /**
  * struct cram_owner - who pays for a resident page
  * @id: what the page's slot stores; not reused within an RCU grace period. 0 until
@@ -72,7 +77,7 @@ struct cram_owner {
 	struct rcu_head rcu;
 };
 
-/* in mm/cram/owner.c */
+/* in kernel/cgroup/cram_owner.c */
 extern u32 cram_max_owner_id;
 struct cram_owner *cram_owner_alloc(void);
 int cram_owner_register(struct cram_owner *owner, struct cram_cgroup *books,
@@ -80,6 +85,7 @@ int cram_owner_register(struct cram_owner *owner, struct cram_cgroup *books,
 void cram_owner_orphan(struct cram_owner *owner);
 struct cram_owner *cram_owner_lookup(u32 id);
 void cram_owner_put(struct cram_owner *owner, long nr);
+struct cram_owner *cram_owner_next(u32 *id, struct cram_cgroup *root);
 
 /**
  * cram_owner_books - in whose books are the pages of an owner now?
@@ -112,6 +118,12 @@ static inline bool cram_owner_tryget(struct cram_owner *owner, long nr)
 	return atomic_long_add_unless(&owner->refs, nr, 0);
 }
 
+/*
+ * The engine calls the controller. In the other direction there are three orders that
+ * the controller gives, when somebody writes to a file: evict pages, and see to those
+ * that are being written; revoke pages, and wait; have pages revoked.
+ */
+
 /* Where evicted pages may go: to swap if there is any, else to DRAM */
 enum cram_evict_to { CRAM_EVICT_ANY, CRAM_EVICT_SWAP, CRAM_EVICT_DRAM };
 
@@ -119,9 +131,6 @@ enum cram_evict_to { CRAM_EVICT_ANY, CRAM_EVICT_SWAP, CRAM_EVICT_DRAM };
 unsigned long cram_evict(struct cram_cgroup *root, int nid, unsigned long nr,
 			 enum cram_evict_to to, bool nowait);
 unsigned long cram_evict_leaving(struct cram_cgroup *root, int nid);
-
-/* in mm/cram/sample.c */
-u64 cram_estimate(unsigned long resident, long sampled, long bytes);
 
 /* in mm/cram/budget.c */
 bool cram_revoke_cgroup(struct cram_cgroup *cg);
@@ -153,7 +162,7 @@ bool cram_cgroup_unfit(struct cram_cgroup *cg);
 bool cram_cgroup_is_descendant(struct cram_cgroup *cg, struct cram_cgroup *root);
 bool cram_cgroup_is_dying(struct cram_cgroup *cg);
 unsigned long cram_cgroup_resident(struct cram_cgroup *cg, int nid);
-void cram_cgroup_count(struct cram_cgroup *cg, enum cram_stat item, long nr);
+void cram_count(struct cram_cgroup *cg, enum cram_stat item, long nr);
 void cram_cgroup_refuse_hot(struct cram_cgroup *cg, long nr);
 void cram_cgroup_node_event(int nid, enum cram_event event);
 void cram_cgroup_event(struct cram_cgroup *cg, enum cram_event event);

@@ -11,7 +11,7 @@
  *
  * A page is charged to its owner, which stands for the cgroup that was the
  * nearest one with cram enabled above the page's memory cgroup when the page
- * was demoted, in the end the root. See mm/cram/owner.c for how charges
+ * was demoted, in the end the root. See cram_owner.c for how charges
  * survive the cgroup. The engine in mm/cram/ calls in here from reclaim and
  * from page free, so charging and counting take no lock and sleep for nothing.
  *
@@ -33,6 +33,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/swap.h>
+#include <linux/vmstat.h>
 
 /*
  * When so many pages in a row, as many as eight batches of reclaim, did not
@@ -71,6 +72,10 @@
 
 /* An open cram.peak that was not reset shows the peak since creation */
 #define CRAM_PEAK_UNSET		(-1UL)
+
+/* In the order of the enum, which is made from the same list */
+#define CRAM_STAT_NAME(upper, lower)	#lower,
+const char * const cram_stat_names[NR_CRAM_STATS] = { CRAM_STATS(CRAM_STAT_NAME) };
 
 struct cram_cgroup_cpu {
 	/* counted here, and what of it was flushed already */
@@ -990,17 +995,23 @@ unsigned long cram_cgroup_resident(struct cram_cgroup *cg, int nid)
 }
 
 /**
- * cram_cgroup_count - for cram.stat
- * @cg: the books
- * @item: the key
- * @nr: by how much
+ * cram_count - count something that happened to pages
+ * @cg: whose pages
+ * @item: what happened, which is the key in cram.stat
+ * @nr: to how many pages
+ *
+ * Each event counts once for the machine and once for the cgroup.
  *
  * Context: RCU, otherwise any.
  */
-void cram_cgroup_count(struct cram_cgroup *cg, enum cram_stat item, long nr)
+void cram_count(struct cram_cgroup *cg, enum cram_stat item, long nr)
 {
-	int cpu = get_cpu();
+	int cpu;
 
+	/* The machine's counters stand in the same order, see cram_stat.h */
+	count_vm_events(CRAM_DEMOTE + item, nr);
+
+	cpu = get_cpu();
 	this_cpu_add(cg->cpu->stat[item], nr);
 	__css_rstat_updated(&cg->css, cpu);
 	put_cpu();
@@ -1636,6 +1647,20 @@ static int cram_events_local_show(struct seq_file *sf, void *v)
 {
 	cram_show_events(sf, css_cram(seq_css(sf))->events_local);
 	return 0;
+}
+
+/*
+ * Bytes that @resident pages take on the device, of which @sampled take @bytes. Without
+ * a sample, as if nothing compressed. The three are read one after the other, and the
+ * sample changes first when pages come and last when they go.
+ */
+static u64 cram_estimate(unsigned long resident, long sampled, long bytes)
+{
+	u64 most = (u64)resident * PAGE_SIZE;
+
+	if (sampled <= 0 || bytes <= 0)
+		return most;
+	return min(most, mul_u64_u64_div_u64(resident, bytes, sampled));
 }
 
 static int cram_stat_show(struct seq_file *sf, void *v)

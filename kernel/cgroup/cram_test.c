@@ -875,6 +875,24 @@ static void cram_test_charge_together(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, cram_cgroup_resident(top, NUMA_NO_NODE), 99);
 }
 
+static void cram_test_estimate(struct kunit *test)
+{
+	/* Nothing known */
+	KUNIT_EXPECT_EQ(test, cram_estimate(0, 0, 0), 0);
+	KUNIT_EXPECT_EQ(test, cram_estimate(100, 0, 0), 100 * PAGE_SIZE);
+	/* ... or half of it */
+	KUNIT_EXPECT_EQ(test, cram_estimate(100, 1, 0), 100 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, cram_estimate(100, -1, 500), 100 * PAGE_SIZE);
+
+	KUNIT_EXPECT_EQ(test, cram_estimate(100, 4, 2000), 50000);
+	KUNIT_EXPECT_EQ(test, cram_estimate(100, 2, 2 * PAGE_SIZE), 100 * PAGE_SIZE);
+	/* The sum is ahead of the number */
+	KUNIT_EXPECT_EQ(test, cram_estimate(100, 1, 2 * PAGE_SIZE), 100 * PAGE_SIZE);
+	/* 16 TiB, a 64th of it sampled, at a third */
+	KUNIT_EXPECT_EQ(test, cram_estimate(1UL << 32, 1L << 26, (1L << 26) * 1365),
+			(1UL << 32) * 1365);
+}
+
 static struct kunit_case cram_cgroup_cases[] = {
 	KUNIT_CASE(cram_test_inherit),
 	KUNIT_CASE(cram_test_shared_budget),
@@ -894,6 +912,7 @@ static struct kunit_case cram_cgroup_cases[] = {
 	KUNIT_CASE(cram_test_rights),
 	KUNIT_CASE(cram_test_charge_refused),
 	KUNIT_CASE(cram_test_charge_together),
+	KUNIT_CASE(cram_test_estimate),
 	{}
 };
 

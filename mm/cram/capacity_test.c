@@ -458,24 +458,6 @@ static void cram_test_lease(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, cram_take_reading(cn), -ENODEV);
 }
 
-static void cram_test_estimate(struct kunit *test)
-{
-	/* Nothing known */
-	KUNIT_EXPECT_EQ(test, cram_estimate(0, 0, 0), 0);
-	KUNIT_EXPECT_EQ(test, cram_estimate(100, 0, 0), 100 * PAGE_SIZE);
-	/* ... or half of it */
-	KUNIT_EXPECT_EQ(test, cram_estimate(100, 1, 0), 100 * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, cram_estimate(100, -1, 500), 100 * PAGE_SIZE);
-
-	KUNIT_EXPECT_EQ(test, cram_estimate(100, 4, 2000), 50000);
-	KUNIT_EXPECT_EQ(test, cram_estimate(100, 2, 2 * PAGE_SIZE), 100 * PAGE_SIZE);
-	/* The sum is ahead of the number */
-	KUNIT_EXPECT_EQ(test, cram_estimate(100, 1, 2 * PAGE_SIZE), 100 * PAGE_SIZE);
-	/* 16 TiB, a 64th of it sampled, at a third */
-	KUNIT_EXPECT_EQ(test, cram_estimate(1UL << 32, 1L << 26, (1L << 26) * 1365),
-			(1UL << 32) * 1365);
-}
-
 static struct kunit_case cram_capacity_cases[] = {
 	KUNIT_CASE(cram_test_limit),
 	KUNIT_CASE(cram_test_in_flight),
@@ -488,7 +470,6 @@ static struct kunit_case cram_capacity_cases[] = {
 	KUNIT_CASE(cram_test_watermarks),
 	KUNIT_CASE(cram_test_cells_returning),
 	KUNIT_CASE(cram_test_lease),
-	KUNIT_CASE(cram_test_estimate),
 	{}
 };
 

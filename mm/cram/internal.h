@@ -371,9 +371,6 @@ unsigned int cram_revoke_end(struct cram_revoke_batch *batch);
 void cram_budget_start(void);
 void cram_check_budget(struct cram_node *cn);
 
-/* owner.c */
-struct cram_owner *cram_owner_next(u32 *id, struct cram_cgroup *root);
-
 /* split.c */
 bool cram_split_first(struct vm_fault *vmf, struct folio *folio);
 
@@ -420,9 +417,6 @@ void cram_sample(struct cram_node *cn, unsigned long pfn, struct folio *src,
 		 struct cram_cgroup *cg);
 void cram_end_sample(struct cram_node *cn, unsigned long pfn, u32 id);
 unsigned int cram_sampled_size(struct cram_node *cn, unsigned long pfn);
-
-/* stat.c */
-void cram_count(struct cram_cgroup *cg, enum cram_stat item, long nr);
 
 /* node.c */
 int cram_drain(struct cram_node *cn);

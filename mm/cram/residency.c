@@ -11,6 +11,7 @@
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/huge_mm.h>
+#include <linux/nodemask.h>
 #include <linux/vmstat.h>
 
 #include <trace/events/cram.h>
@@ -190,4 +191,42 @@ void __cram_promoted_write(struct folio *folio)
 {
 	cram_count_pages(cram_node_get(folio_nid(folio)), folio, 1,
 			 CRAM_STAT_PROMOTE_WRITE);
+}
+
+/*
+ * Whatever counts pages where they are, counts resident ones on their node. Those
+ * that MADV_FREE has freed are on the lists of files. No other item grows by a page
+ * that becomes resident, or it counts events.
+ */
+static bool cram_item_of_pages(int item)
+{
+	switch (item) {
+	case NR_ANON_MAPPED:
+	case NR_ANON_THPS:
+	case NR_INACTIVE_ANON:
+	case NR_ACTIVE_ANON:
+	case NR_INACTIVE_FILE:
+	case NR_ACTIVE_FILE:
+	case NR_UNEVICTABLE:
+	case NR_WRITEBACK:
+#ifdef CONFIG_SWAP
+	case NR_SWAPCACHE:
+#endif
+		return true;
+	default:
+		return false;
+	}
+}
+
+u64 __cram_charged_stat(struct mem_cgroup *memcg, int item, u64 bytes)
+{
+	u64 resident = 0;
+	int nid;
+
+	if (!cram_item_of_pages(item) || cram_hook_disabled(CRAM_HOOK_STAT))
+		return bytes;
+	for_each_node_mask(nid, cram_nodes)
+		resident += lruvec_page_state(mem_cgroup_lruvec(memcg, NODE_DATA(nid)), item);
+	/* Of two sums that change while they are made */
+	return bytes - min(bytes, resident * PAGE_SIZE);
 }

@@ -19,7 +19,6 @@
  */
 #include <linux/local_lock.h>
 #include <linux/lz4.h>
-#include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/percpu.h>
 #include <linux/uaccess.h>
@@ -198,24 +197,4 @@ unsigned int cram_sampled_size(struct cram_node *cn, unsigned long pfn)
 	u32 *sample = cram_sample_of(cn, pfn);
 
 	return sample ? READ_ONCE(*sample) : 0;
-}
-
-/**
- * cram_estimate - what pages take on the device
- * @resident: how many there are
- * @sampled: in the sample of them
- * @bytes: compressed bytes of these
- *
- * The three are read one after the other, and the sample changes first when
- * pages come and last when they go.
- *
- * Return: bytes. Without a sample, as if nothing compressed.
- */
-u64 cram_estimate(unsigned long resident, long sampled, long bytes)
-{
-	u64 most = (u64)resident * PAGE_SIZE;
-
-	if (sampled <= 0 || bytes <= 0)
-		return most;
-	return min(most, mul_u64_u64_div_u64(resident, bytes, sampled));
 }

@@ -30,11 +30,10 @@
 
 #include <linux/bits.h>
 #include <linux/bug.h>
+#include <linux/cgroup_cram.h>
 #include <linux/compiler.h>
 #include <linux/types.h>
 
-#define CRAM_OWNER_BITS		24
-#define CRAM_OWNER_MASK		GENMASK(CRAM_OWNER_BITS - 1, 0)
 #define CRAM_STATE_MASK		GENMASK(CRAM_OWNER_BITS + 2, CRAM_OWNER_BITS)
 
 enum cram_slot_state {

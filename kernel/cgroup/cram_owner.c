@@ -14,11 +14,10 @@
  * was charged below is in the parent's counter already, and is given back
  * there.
  */
+#include <linux/cgroup_cram.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
-
-#include "internal.h"
 
 /* Owners to look at before others may have the CPU, and RCU its grace period */
 #define CRAM_OWNER_SLICE	1024
