@@ -9,7 +9,8 @@
 # run, with what is different undefined or defined.
 # And options without which there can be no cram have to take it along. Of our files
 # only those are compiled that have to do with what is off; TIER=long: all of them.
-# Last, kernel-doc has to find each public function described.
+# Then no file of the engine may call a higher layer, see scripts/check-layers. Last,
+# kernel-doc has to find each public function described.
 #
 # On the host; after the kernel was built here this takes less than a minute on two cores.
 # shellcheck disable=SC1091
@@ -144,6 +145,16 @@ report $? "${#concerned[@]} files without mapcounts of pages"
 echo '#define cram_may_demote(...) cram_no_such_thing' > "$tmp/control.h"
 check_file control mm/vmscan.c | grep -q cram_no_such_thing
 report $? "control: a name that is not declared is found"
+
+# Who may call whom
+found=$(scripts/check-layers 2>&1)
+report $? "no file of the engine calls a higher layer" || printf '%s\n' "$found" | sed 's/^/# /'
+sed '/sysfs -> node/d' Documentation/mm/cram.rst > "$tmp/layers"
+scripts/check-layers "$tmp/layers" | grep -q '^sysfs calls node'
+report $? "control: a call up that is not permitted is found"
+sed 's/cgroups   controller/& budget/; s/residency budget/residency/' Documentation/mm/cram.rst > "$tmp/layers"
+scripts/check-layers "$tmp/layers" | grep -q '^budget calls upgrade'
+report $? "control: a file on a wrong layer is found"
 
 # What a public function returns, and in which context it may be called, is said
 undocumented() { "$LINUX_TREE/scripts/kernel-doc" -none -Wall "$@" 2>&1 | grep .; }
