@@ -140,7 +140,7 @@ void cram_want_revocation(void);
 struct cram_cgroup *cram_cgroup_of(struct mem_cgroup *memcg);
 struct cram_owner *cram_cgroup_owner(struct cram_cgroup *cg);
 bool cram_cgroup_node_allowed(struct cram_cgroup *cg, int nid);
-struct cram_cgroup *cram_cgroup_full(struct cram_cgroup *cg, int nid, unsigned long nr);
+struct cram_cgroup *cram_cgroup_limiting(struct cram_cgroup *cg, int nid, unsigned long nr);
 unsigned long cram_cgroup_share_eviction(int nid, unsigned long nr);
 unsigned long cram_cgroup_evict_share(struct cram_cgroup *cg, int nid);
 void cram_cgroup_gave(struct cram_cgroup *cg, int nid, unsigned long nr);

@@ -46,7 +46,7 @@
  * Who lowers a limit waits until it is obeyed, unless no page leaves for so long: all
  * that is left is held, or the disk that it goes to is that slow.
  */
-#define CRAM_OBEY_TIME		(2 * HZ)
+#define CRAM_ENFORCE_TIME	(2 * HZ)
 
 /* Who asks for pages is told that there are no more after so long without any */
 #define CRAM_RECLAIM_TIME	(HZ / 2)
@@ -280,7 +280,7 @@ static bool cram_node_full(struct cram_cgroup *cg, int nid, unsigned long nr)
 }
 
 /**
- * cram_cgroup_full - whose limit up the tree has no space for pages?
+ * cram_cgroup_limiting - whose limit up the tree has no space for pages?
  * @cg: the books
  * @nid: the node for cram.node.max, or %NUMA_NO_NODE for cram.max
  * @nr: how many pages
@@ -290,7 +290,7 @@ static bool cram_node_full(struct cram_cgroup *cg, int nid, unsigned long nr)
  * Context: RCU.
  * Return: %NULL when there is space.
  */
-struct cram_cgroup *cram_cgroup_full(struct cram_cgroup *cg, int nid, unsigned long nr)
+struct cram_cgroup *cram_cgroup_limiting(struct cram_cgroup *cg, int nid, unsigned long nr)
 {
 	for (; cg; cg = cram_parent(cg)) {
 		if (cram_lodger_full(cg, nid))
@@ -349,7 +349,7 @@ bool cram_cgroup_try_charge(struct cram_cgroup *cg, int nid, unsigned long nr)
 	struct page_counter *fail;
 	struct cram_cgroup *c, *over;
 
-	if (cram_cgroup_full(cg, nid, nr) ||
+	if (cram_cgroup_limiting(cg, nid, nr) ||
 	    !page_counter_try_charge(&cg->resident, nr, &fail))
 		return false;
 	for (over = cg; over; over = cram_parent(over))
@@ -1273,8 +1273,8 @@ static bool cram_patience_is_over(unsigned long *end, unsigned long patience)
  * it is waited for. Gives up, with the limit in force, when nothing leaves any more, at
  * a signal, and when somebody else sets another.
  */
-static void cram_obey(struct cram_cgroup *cg, int nid, const unsigned long *limit,
-		      unsigned long max)
+static void cram_enforce(struct cram_cgroup *cg, int nid, const unsigned long *limit,
+			 unsigned long max)
 {
 	unsigned long least = ULONG_MAX, end = 0;
 
@@ -1289,7 +1289,7 @@ static void cram_obey(struct cram_cgroup *cg, int nid, const unsigned long *limi
 		if (usage < least) {
 			least = usage;
 			end = 0;
-		} else if (cram_patience_is_over(&end, CRAM_OBEY_TIME)) {
+		} else if (cram_patience_is_over(&end, CRAM_ENFORCE_TIME)) {
 			break;
 		}
 		if (usage - max <= leaving ||
@@ -1311,7 +1311,7 @@ static ssize_t cram_max_write(struct kernfs_open_file *of, char *buf,
 
 	xchg(&cg->resident.max, max);
 	if (!(of->file->f_flags & O_NONBLOCK))
-		cram_obey(cg, NUMA_NO_NODE, &cg->resident.max, max);
+		cram_enforce(cg, NUMA_NO_NODE, &cg->resident.max, max);
 	return nbytes;
 }
 
@@ -1351,7 +1351,7 @@ static ssize_t cram_node_max_write(struct kernfs_open_file *of, char *buf,
 
 	xchg(&cg->node[nid].max, max);
 	if (!(of->file->f_flags & O_NONBLOCK))
-		cram_obey(cg, nid, &cg->node[nid].max, max);
+		cram_enforce(cg, nid, &cg->node[nid].max, max);
 	return nbytes;
 }
 

@@ -695,7 +695,7 @@ static void cram_test_owner_line(struct kunit *test)
 static struct cram_cgroup *cram_test_full(struct cram_cgroup *cg, int nid)
 {
 	guard(rcu)();
-	return cram_cgroup_full(cg, nid, 1);
+	return cram_cgroup_limiting(cg, nid, 1);
 }
 
 /* No id is left: pages are the parent's, and a limit refuses what it cannot count */

@@ -66,8 +66,8 @@ void cram_budget_start(void)
 	queue_delayed_work(system_dfl_wq, &cram_budget_work, CRAM_RECYCLE_PERIOD);
 }
 
-static void cram_tell_revoked(struct cram_owner *owner, enum cram_stat item,
-			      unsigned long nr)
+static void cram_report_revoked(struct cram_owner *owner, enum cram_stat item,
+				unsigned long nr)
 {
 	struct cram_cgroup *cg;
 
@@ -264,7 +264,7 @@ static void cram_revoke_from(struct cram_demand *demand, struct cram_owner *owne
 	/* What was not written to for longest first */
 	for (age = CRAM_RECYCLE_AGE - 1; age >= 0 && nr < share; age--)
 		nr += cram_revoke_aged(demand, owner, share - nr, age);
-	cram_tell_revoked(owner, CRAM_STAT_REVOKE, nr);
+	cram_report_revoked(owner, CRAM_STAT_REVOKE, nr);
 }
 
 /*
@@ -371,7 +371,7 @@ static void cram_recycle_turn(struct cram_owner *owner)
 	WRITE_ONCE(owner->recycle_from, entry ? pfn : 0);
 	if (!entry)
 		WRITE_ONCE(owner->recycle_due, jiffies + CRAM_RECYCLE_PERIOD);
-	cram_tell_revoked(owner, CRAM_STAT_RECYCLE, nr);
+	cram_report_revoked(owner, CRAM_STAT_RECYCLE, nr);
 }
 
 /* Owners take turns while it is due for any of them. Returns when that is next. */

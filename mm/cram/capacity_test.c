@@ -451,7 +451,7 @@ static void cram_test_lease(struct kunit *test)
 	cn->state.offline = true;
 	KUNIT_EXPECT_EQ(test, test_state(dev), CRAM_NODE_OFFLINE);
 	KUNIT_EXPECT_FALSE(test, cram_node_open(cn));
-	KUNIT_EXPECT_STREQ(test, cram_node_state(cn), "offline");
+	KUNIT_EXPECT_STREQ(test, cram_state_name(cn), "offline");
 
 	cn->state.offline = false;
 	cn->room.gone = true;

@@ -62,7 +62,7 @@ enum cram_stat cram_node_refusal(struct cram_node *cn, struct cram_cgroup *cg,
 {
 	if (!cram_cgroup_node_allowed(cg, cn->nid))
 		return CRAM_STAT_REFUSE_RIGHT;
-	if (cram_cgroup_full(cg, cn->nid, nr))
+	if (cram_cgroup_limiting(cg, cn->nid, nr))
 		return CRAM_STAT_REFUSE_MAX;
 	if (!cram_node_open(cn))
 		return CRAM_STAT_REFUSE_STATE;
@@ -121,7 +121,7 @@ struct cram_node *cram_choose_node(struct cram_cgroup *cg, int src_nid,
 		}
 	}
 	/* The limit on all nodes comes before the state and the room of one */
-	if (*why != CRAM_STAT_REFUSE_RIGHT && cram_cgroup_full(cg, NUMA_NO_NODE, nr)) {
+	if (*why != CRAM_STAT_REFUSE_RIGHT && cram_cgroup_limiting(cg, NUMA_NO_NODE, nr)) {
 		*why = CRAM_STAT_REFUSE_MAX;
 		return NULL;
 	}
@@ -131,11 +131,11 @@ struct cram_node *cram_choose_node(struct cram_cgroup *cg, int src_nid,
 /* Send the event to the cgroup whose limit is reached, if it still is; else to @cg */
 static void cram_refuse_max(struct cram_cgroup *cg, unsigned long asked)
 {
-	struct cram_cgroup *full = cram_cgroup_full(cg, NUMA_NO_NODE, asked);
+	struct cram_cgroup *full = cram_cgroup_limiting(cg, NUMA_NO_NODE, asked);
 	int nid;
 
 	for_each_node_mask(nid, cram_nodes)
-		full = full ?: cram_cgroup_full(cg, nid, asked);
+		full = full ?: cram_cgroup_limiting(cg, nid, asked);
 	cram_cgroup_event(full ?: cg, CRAM_EVENT_MAX);
 }
 
@@ -210,7 +210,7 @@ static bool cram_content_fits(struct cram_offer *offer, struct folio *folio, u64
 	return true;
 }
 
-static void cram_tell_content(struct cram_offer *offer, struct folio *folio, bool fits)
+static void cram_report_content(struct cram_offer *offer, struct folio *folio, bool fits)
 {
 	struct cram_cgroup *cg;
 
@@ -260,7 +260,7 @@ bool __cram_offer_folio(struct cram_offer *offer, struct folio *folio,
 	    !split_folio_to_list(folio, split_folios))
 		fits = cram_content_fits(offer, folio, page_max);
 	if (page_max != U64_MAX)
-		cram_tell_content(offer, folio, fits);
+		cram_report_content(offer, folio, fits);
 	if (!fits)
 		return false;
 

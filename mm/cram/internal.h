@@ -296,7 +296,7 @@ static inline bool cram_copies_under_way(struct cram_node *cn)
 }
 
 /* state.c */
-const char *cram_node_state(struct cram_node *cn);
+const char *cram_state_name(struct cram_node *cn);
 bool cram_node_open(struct cram_node *cn);
 bool cram_node_short(struct cram_node *cn);
 enum cram_node_state cram_state_of(struct cram_node *cn, const struct cram_reading *r);

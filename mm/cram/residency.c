@@ -72,7 +72,7 @@ void cram_slots_freed(struct cram_node *cn, unsigned long pfn, unsigned long nr)
 }
 
 /* memory_failure() takes the charge off what it retires */
-static void cram_tell_poison(u32 id)
+static void cram_report_poison(u32 id)
 {
 	struct cram_cgroup *cg;
 
@@ -107,7 +107,7 @@ static void cram_end_residency(struct cram_node *cn, struct folio *folio,
 			cram_end_upgrade(cn, pfn, id);
 		}
 		if (PageHWPoison(pfn_to_page(pfn)))
-			cram_tell_poison(id);
+			cram_report_poison(id);
 
 		cram_end_sample(cn, pfn, id);
 		cram_slot_free(cram_slot(cn, pfn));

@@ -45,13 +45,13 @@ static const char * const cram_state_names[] = {
 };
 
 /**
- * cram_node_state - the word for nodeN/cram/state
+ * cram_state_name - the word for nodeN/cram/state
  * @cn: the node
  *
  * Context: any.
  * Return: one of the words of Documentation/admin-guide/mm/cram.rst.
  */
-const char *cram_node_state(struct cram_node *cn)
+const char *cram_state_name(struct cram_node *cn)
 {
 	return cram_state_names[READ_ONCE(cn->state.now)];
 }
@@ -158,8 +158,8 @@ u64 cram_cells_wanted(struct cram_node *cn)
 	return cram_node_short(cn) && free < target ? target - free : 0;
 }
 
-static void cram_tell_state(struct cram_node *cn, enum cram_node_state was,
-			    enum cram_node_state state, const struct cram_reading *r)
+static void cram_report_state(struct cram_node *cn, enum cram_node_state was,
+			      enum cram_node_state state, const struct cram_reading *r)
 {
 	static const enum cram_event events[] = {
 		[CRAM_NODE_OPEN]	= CRAM_EVENT_NODE_OPEN,
@@ -222,7 +222,7 @@ void cram_update_state(struct cram_node *cn)
 	}
 	if (state != was) {
 		WRITE_ONCE(cn->state.now, state);
-		cram_tell_state(cn, was, state, &r);
+		cram_report_state(cn, was, state, &r);
 	}
 }
 

@@ -93,7 +93,7 @@ CRAM_NODE_RO(logical_bytes, cram_logical);
 static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
 			  char *buf)
 {
-	return sysfs_emit(buf, "%s\n", cram_node_state(kobj_cram_node(kobj)));
+	return sysfs_emit(buf, "%s\n", cram_state_name(kobj_cram_node(kobj)));
 }
 
 /*

@@ -89,7 +89,7 @@ inline update_state(new)
 	:: else -> ARM
 #endif
 	fi;
-	state = new;	/* cram_tell_state(): cgroups, a uevent, the log */
+	state = new;	/* cram_report_state(): cgroups, a uevent, the log */
 #ifdef TIMER_ONLY_WITHIN_LEASE
 	if
 	:: HAS_LEASE -> ARM

@@ -47,7 +47,7 @@ active [PAGES] proctype demotion()
 {
 	byte p = _pid - 1;
 
-	/* cram_target(), cram_admit() */
+	/* cram_choose_node(), cram_admit() */
 	d_step { !closed -> under_way++; later[p] = known };
 	slot[p] = RESERVED;
 	stored[p] = true;	/* folio_mc_copy(), the first lines; the others ... */
