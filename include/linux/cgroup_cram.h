@@ -47,7 +47,7 @@ static inline bool cram_should_fail(void)
 #define CRAM_EVENT_ENUM(upper, lower)	CRAM_EVENT_##upper,
 enum cram_event { CRAM_EVENTS(CRAM_EVENT_ENUM) NR_CRAM_EVENTS };
 
-/* What a slot has of an owner is its id, of so many bits */
+/* A slot stores the id of an owner in so many bits */
 #define CRAM_OWNER_BITS		24
 #define CRAM_OWNER_MASK		GENMASK(CRAM_OWNER_BITS - 1, 0)
 

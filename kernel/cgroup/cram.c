@@ -13,7 +13,7 @@
  * nearest one with cram enabled above the page's memory cgroup when the page
  * was demoted, in the end the root. See cram_owner.c for how charges
  * survive the cgroup. The engine in mm/cram/ calls in here from reclaim and
- * from page free, so charging and counting take no lock and sleep for nothing.
+ * from page free, so charging and counting take no lock and never sleep.
  *
  * Residency is hierarchical in page counters, statistics go through rstat, and
  * events are atomics that are counted upwards at once, because someone polls
@@ -43,12 +43,12 @@
 #define CRAM_UNFIT_TIME		HZ
 
 /*
- * Who lowers a limit waits until it is obeyed, unless no page leaves for so long: all
- * that is left is held, or the disk that it goes to is that slow.
+ * A write that lowers a limit waits until the limit is kept, unless no page leaves for so
+ * long: all pages that are left are held, or their disk is that slow.
  */
 #define CRAM_ENFORCE_TIME	(2 * HZ)
 
-/* Who asks for pages is told that there are no more after so long without any */
+/* A write to cram.reclaim ends after so long without any page */
 #define CRAM_RECLAIM_TIME	(HZ / 2)
 
 /* Looks again at what is being written, and tries what was in use */
@@ -60,7 +60,7 @@
  */
 #define CRAM_SPARED_ROUNDS	3
 
-/* Who could not pay with anything is not asked again for so long */
+/* A cgroup that could not pay with any page is not asked again for so long */
 #define CRAM_BROKE_TIME		(10 * HZ)
 
 /*
@@ -214,6 +214,8 @@ static struct cram_cgroup *cram_parent(struct cram_cgroup *cg)
 	return css_cram(cg->css.parent);
 }
 
+/* ---------------------------------------------------------------- charges -- */
+
 /**
  * cram_cgroup_of - whose books pages of a memory cgroup are in
  * @memcg: the memory cgroup, %NULL for the root
@@ -261,7 +263,7 @@ bool cram_cgroup_node_allowed(struct cram_cgroup *cg, int nid)
 }
 
 /*
- * What is charged above cannot be held to a number here: with a number, nothing is
+ * Pages charged above cannot be held to a number here: with a number, nothing is
  * demoted. See @lodger.
  */
 static bool cram_lodger_full(struct cram_cgroup *cg, int nid)
@@ -379,6 +381,8 @@ void cram_cgroup_uncharge(struct cram_cgroup *cg, int nid, unsigned long nr)
 		atomic_long_sub(nr, &cg->node[nid].resident);
 }
 
+/* ------------------------------------------------------- writable budgets -- */
+
 /*
  * cram.writable_budget.effective in pages: the least number here or above, and 0
  * where there is none. RCU.
@@ -418,7 +422,7 @@ bool cram_cgroup_charge_writable(struct cram_cgroup *cg, unsigned long nr)
 		return false;
 	/*
 	 * A counter tries by exceeding its limit. Who looks then, would revoke;
-	 * so do not try when it is known to be in vain.
+	 * so do not try when it is known to fail.
 	 */
 	for (over = cg; over; over = cram_parent(over))
 		if (page_counter_read(&over->writable) + nr > READ_ONCE(over->writable.max))
@@ -526,6 +530,8 @@ struct cram_cgroup *cram_cgroup_next_over(struct cram_cgroup *prev)
 	return cg;
 }
 
+/* ---------------------------------------------------------------- content -- */
+
 /**
  * cram_cgroup_sample - a sampled page comes or goes
  * @cg: the books that are charged for it
@@ -589,7 +595,7 @@ void cram_cgroup_content(struct cram_cgroup *cg, bool fits)
 }
 
 /**
- * cram_cgroup_unfit - would reclaim try in vain to demote pages of this cgroup?
+ * cram_cgroup_unfit - is it useless for reclaim to try to demote pages of this cgroup?
  * @cg: the books
  *
  * Without swap, anonymous pages are scanned only for cram; to compress them all
@@ -603,6 +609,8 @@ bool cram_cgroup_unfit(struct cram_cgroup *cg)
 	return READ_ONCE(cg->unfit) >= CRAM_UNFIT_PAGES &&
 	       time_before(jiffies, READ_ONCE(cg->unfit_until));
 }
+
+/* -------------------------------------------------- shares of an eviction -- */
 
 static long cram_resident_here(struct cram_cgroup *cg, int nid)
 {
@@ -753,7 +761,7 @@ static unsigned long cram_part_of(struct cram_division *d, unsigned long part, s
 	return give;
 }
 
-/* Who carries much and has little cannot give all of it: others have @more, and stand in */
+/* A cgroup that carries much and has little cannot give it all: others have @more */
 static unsigned long cram_stand_in(struct cram_division *d, unsigned long more, s32 *carry)
 {
 	more = min(more, d->wanted - d->given);
@@ -931,7 +939,7 @@ static unsigned long cram_levy_over(struct cram_levy *levy)
  * cram_cgroup_round_over - all pages of the node were looked at
  * @nid: the node
  *
- * Who owes something after two rounds and was not spared cannot pay, whatever the reason:
+ * A cgroup that owes pages after two rounds and was not spared cannot pay, for any reason:
  * pages are locked or held, or of a memory cgroup further down that has no swap. Who was
  * spared has to pay in the next round: if what it owes were divided anew, those would
  * pay for it whose pages happened to be looked at before.
@@ -952,6 +960,8 @@ unsigned long cram_cgroup_round_over(int nid)
 	rcu_read_unlock();
 	return owed;
 }
+
+/* ---------------------------------------------- what else the engine asks -- */
 
 /**
  * cram_cgroup_is_descendant - is this cgroup in that subtree?
@@ -1134,6 +1144,8 @@ struct cram_cgroup *cram_cgroup_next(struct cram_cgroup *prev)
 	return css_cram(css_next_descendant_pre(prev ? &prev->css : NULL, root));
 }
 
+/* ------------------------------------------------------------------ files -- */
+
 static u64 cram_current_read(struct cgroup_subsys_state *css, struct cftype *cft)
 {
 	return (u64)page_counter_read(&css_cram(css)->resident) * PAGE_SIZE;
@@ -1278,7 +1290,7 @@ static void cram_enforce(struct cram_cgroup *cg, int nid, const unsigned long *l
 {
 	unsigned long least = ULONG_MAX, end = 0;
 
-	/* Whoever raises a limit has nothing to wait for */
+	/* There is nothing to wait for when a limit is raised */
 	while (READ_ONCE(*limit) == max && cram_cgroup_resident(cg, nid) > max) {
 		unsigned long leaving = cram_evict_leaving(cg, nid);
 		unsigned long usage = cram_cgroup_resident(cg, nid);
@@ -1385,7 +1397,7 @@ static int cram_page_max_show(struct seq_file *sf, void *v)
 	return 0;
 }
 
-/* What is resident stays */
+/* Resident pages stay */
 static ssize_t cram_page_max_write(struct kernfs_open_file *of, char *buf,
 				   size_t nbytes, loff_t off)
 {
@@ -1497,7 +1509,7 @@ static void cram_set_budget(struct cram_cgroup *cg, bool inherit, unsigned long 
 	if (inherit)
 		WRITE_ONCE(cg->budget_inherit, true);
 	xchg(&cg->writable.max, max);
-	/* Whoever sees that there is a number, sees which */
+	/* A reader that sees that there is a number, sees which */
 	smp_store_release(&cg->budget_inherit, inherit);
 	mutex_unlock(&cram_config_lock);
 }
@@ -1528,7 +1540,7 @@ static ssize_t cram_writable_budget_write(struct kernfs_open_file *of, char *buf
 		cram_want_revocation();
 		return nbytes;
 	}
-	/* Who was charged by what was in force before is in the index after this */
+	/* Pages charged under the former number are in the index after this */
 	synchronize_rcu();
 
 	/*
@@ -1715,6 +1727,8 @@ static void cram_cgroup_init(struct cram_cgroup *cg, struct cram_cgroup *parent)
 	cg->nodes_all = true;
 }
 
+/* ------------------------------------------------------- life of a cgroup -- */
+
 static struct cgroup_subsys_state *
 cram_css_alloc(struct cgroup_subsys_state *parent_css)
 {
@@ -1755,7 +1769,7 @@ static void cram_lodge(struct cram_cgroup *cg, struct cram_cgroup *parent)
 }
 
 /*
- * What can fail without harm is here, so that an owner that can be found is one of
+ * All that can fail without harm is here, so that an owner that can be found is one of
  * a cgroup that can. The css is published after it.
  */
 static int cram_css_online(struct cgroup_subsys_state *css)

@@ -83,7 +83,7 @@ int cram_owner_register(struct cram_owner *owner, struct cram_cgroup *books,
  * cram_owner_orphan - the cgroup of an owner goes offline
  * @owner: not the root's
  *
- * Whoever follows an owner under RCU finds the books of that cgroup or those of
+ * A reader that follows an owner under RCU finds the books of that cgroup or those of
  * its parent, which for a charge below the parent is the same.
  */
 void cram_owner_orphan(struct cram_owner *owner)

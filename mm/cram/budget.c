@@ -96,7 +96,7 @@ static bool cram_node_closed(struct cram_node *cn)
 {
 	enum cram_node_state state = READ_ONCE(cn->state.now);
 
-	/* Whoever drains an offline node revokes there, and may be done in a moment */
+	/* A drain of an offline node revokes there, and may end in a moment */
 	return state == CRAM_NODE_CRITICAL || state == CRAM_NODE_LOST || !cram_has_lease(cn);
 }
 
@@ -261,7 +261,7 @@ static void cram_revoke_from(struct cram_demand *demand, struct cram_owner *owne
 	unsigned long nr = 0;
 	int age;
 
-	/* What was not written to for longest first */
+	/* The pages first that were not written to for longest */
 	for (age = CRAM_RECYCLE_AGE - 1; age >= 0 && nr < share; age--)
 		nr += cram_revoke_aged(demand, owner, share - nr, age);
 	cram_report_revoked(owner, CRAM_STAT_REVOKE, nr);

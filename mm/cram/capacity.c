@@ -44,6 +44,8 @@
 
 #include "internal.h"
 
+/* ------------------------------------------------------------ the answers -- */
+
 /**
  * cram_join_readings - one answer for a node that is interleaved
  * @all: what the answers until now come to; all zeroes before the first
@@ -106,8 +108,8 @@ static const char *cram_contradiction(struct cram_node *cn,
 }
 
 /*
- * What is upgraded takes room for as long as it is written to, and what is demoted
- * only until the next reading. So upgrades leave a margin, or demotion would stop
+ * An upgraded page takes room for as long as it is written to, a demoted one only until
+ * the next reading. So upgrades leave a margin, or demotion would stop
  * for their sake. How much it takes depends on how much is demoted between two
  * readings: twice as much when it was used up, and less by a quarter of what was
  * left; but in any case between these shares of the proven room.
@@ -229,6 +231,8 @@ int cram_trust(struct cram_node *cn)
 	return err;
 }
 
+/* -------------------------------------------------------------- admission -- */
+
 /**
  * cram_has_room - is there proven room for pages now?
  * @cn: the node
@@ -335,8 +339,8 @@ void cram_unadmit(struct cram_node *cn, unsigned long nr)
  *	failed
  * @nr: how many
  *
- * What the CPU has in its cache the device has not counted: write it back before
- * the copy counts as done.
+ * The device has not counted the lines that a CPU has in its cache: write them back
+ * before the copy counts as done.
  *
  * Context: any, the pages are the caller's.
  */
@@ -366,6 +370,8 @@ void cram_done(struct cram_node *cn, unsigned long nr)
 	smp_mb__before_atomic();
 	atomic64_add(nr, &cn->room.done);
 }
+
+/* ---------------------------------------------------------- what is known -- */
 
 /**
  * cram_last_reading - what is known about a node's capacity

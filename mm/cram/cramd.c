@@ -89,7 +89,7 @@ static void cram_wait_for_reading(struct cram_node *cn)
  */
 static void cram_start_over(struct cram_node *cn)
 {
-	/* Whoever was admitted before has counted itself in @begun when this returns */
+	/* Every admission before this has counted itself in @begun when it returns */
 	synchronize_rcu();
 	while (cram_copies_under_way(cn) && !kthread_should_stop())
 		schedule_timeout_idle(1);
@@ -123,7 +123,7 @@ int cramd(void *data)
 		}
 		cram_reading_ended();
 		cram_reap(cn);
-		/* What that frees is room only after another reading */
+		/* The cells that it frees are room only after another reading */
 		if (cram_trim(cn, false))
 			WRITE_ONCE(cn->room.early, true);
 

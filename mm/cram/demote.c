@@ -31,6 +31,8 @@
 
 bool cram_enabled = true;
 
+/* -------------------------------------------------------------- admission -- */
+
 /*
  * Is there a free page for each of @nr? When what is stored compresses better than
  * the device was built for, pages run out before cells. Pages that are free but
@@ -176,6 +178,8 @@ bool __cram_may_demote(struct mem_cgroup *memcg, int nid)
 	return false;
 }
 
+/* ---------------------------------------------------- what reclaim offers -- */
+
 static bool cram_suitable(struct folio *folio)
 {
 	if (!folio_test_anon(folio) || !folio_test_swapbacked(folio) ||
@@ -270,6 +274,8 @@ bool __cram_offer_folio(struct cram_offer *offer, struct folio *folio,
 	folio_unlock(folio);
 	return true;
 }
+
+/* -------------------------------------------------------------- migration -- */
 
 /*
  * migrate_pages() asks for the folio to copy to. All of admission happens here,

@@ -550,7 +550,7 @@ static void cram_count_eviction(struct cram_node *cn, u32 owner_id,
 	cg = cram_owner_cgroup(owner_id);
 	if (!cg || !(left + leaving))
 		return;
-	/* What is being written counts, or the cgroup would be asked for it again */
+	/* Count pages that are being written, or the cgroup is asked for them again */
 	if (e->fair)
 		cram_cgroup_gave(cg, cn->nid, left + leaving);
 	if (left && e->step == CRAM_TO_SWAP)
@@ -611,7 +611,7 @@ static void cram_dispatch(struct cram_node *cn, struct cram_eviction *e,
 /* Should this eviction end early? */
 static bool cram_evict_ends(struct cram_node *cn, const struct cram_eviction *e)
 {
-	/* What is lost must not come back as if it were not, see cram_start_over() */
+	/* Lost content must not come back as if it were good, see cram_start_over() */
 	if (READ_ONCE(cn->room.content_lost))
 		return true;
 	return !e->fair && cram_request_ends(cn, e->root);

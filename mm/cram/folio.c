@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What all need who move pages off a node: to get hold of a page, to know whether it
- * was read, and to charge its copy.
+ * Tools of all that moves pages off a node: get hold of a page, test whether it was
+ * read, charge its copy.
  */
 #include <linux/memcontrol.h>
 #include <linux/mm.h>

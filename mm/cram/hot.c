@@ -12,8 +12,9 @@
  * matter that pages are demoted with the accessed bit that they had: the first
  * look takes it off and counts for nothing.
  *
- * What a look takes off, the clock of evict.c would miss, and take the page for
- * cold. So it leaves PG_referenced there, which nobody else looks at on a cram node.
+ * The clock of evict.c would miss the accessed bit that a look takes off, and take the
+ * page for cold. So the look leaves PG_referenced there, which nobody else looks at on a
+ * cram node.
  * In the other direction nothing is left: where the hand of the clock comes by,
  * a page can lose a candidacy, but the hand moves only while the node is short of
  * cells.
@@ -53,9 +54,9 @@
 #define CRAM_HOT_PERIOD		HZ
 
 /*
- * Who reads a page once, or walks over it for less than a period, is seen in two
- * periods at most: it may begin in the one and end in the next. Three are the
- * least that tells of somebody who comes back.
+ * A reader that reads a page once, or walks over it for less than a period, is seen in
+ * two periods at most: it may begin in the one and end in the next. Three periods are
+ * the least that tells of a reader that comes back.
  */
 #define CRAM_HOT_SAMPLES	3
 
@@ -72,13 +73,13 @@
  */
 #define CRAM_HOT_AHEAD		8
 
-/* What waits for the rate: what it grants in two seconds, but at most so much */
+/* Pages that wait for the rate: as many as it grants in two seconds, but at most these */
 #define CRAM_HOT_WAITING	4096U
 
 /* Slots in which a pass looks for new candidates: 256 MiB */
 #define CRAM_HOT_SLOTS		65536UL
 
-/* What a device is asked for in a pass */
+/* Pages that a device is asked for in a pass */
 #define CRAM_HOT_LISTED		1024U
 
 /* Of one owner at a time, as many as reclaim takes */
@@ -304,7 +305,7 @@ static void cram_believe(struct cram_node *cn, unsigned long pfn)
 	folio_put(folio);
 }
 
-/* What the device has counted, if it can; no more than can be promoted now */
+/* Ask the device for the pages that it has counted, for no more than can be promoted */
 static void cram_ask_device(struct cram_node *cn)
 {
 	struct cram_heat *h = cn->heat;
@@ -450,7 +451,7 @@ static void cram_promote_turn(struct cram_node *cn)
 }
 
 /*
- * What the rate did not cover waits for the next pass, if it is read until then, too:
+ * Pages that the rate did not cover wait for the next pass, if they are read until then:
  * @most pages, by turns, or the pages of one owner would be all that waits. The others
  * are found again when the cursor comes by.
  */

@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Inside the engine.
+ * Inside the engine: what its files know of each other, from the ground up. Which may
+ * call which is in Documentation/mm/cram.rst.
+ */
+
+/**
+ * DOC: Locks
  *
- * The slots are in slot.h.
+ * Outermost first:
  *
- * Locks, outermost first: cram_node.state.offline_mutex (one drains or opens the node
- * at a time), cram_nodes_mutex (registry; process context),
- * cram_node.state_mutex, cram_node.reading_mutex (one reading at a time, over
- * the driver's call), zone->lock. The paths from reclaim and from page free take
- * none of these: they use RCU, atomics and the slot. Nor does eviction, which
- * looks at a node under cram_evict_srcu.
+ * * ``cram_node.state.offline_mutex``: one drains this node, opens it, or takes it away
+ * * ``cram_nodes_mutex``: the registry; process context
+ * * ``cram_node.state.mutex``: one change of the state is told after the other
+ * * ``cram_node.room.mutex``: one reading at a time, over the driver's call
+ * * ``zone->lock``: pages are isolated for a trim
+ *
+ * Reclaim, faults and frees take none of these: they use RCU, atomics and the slot. Nor
+ * does eviction, which looks at a node under ``cram_evict_srcu``.
  */
 #ifndef _MM_CRAM_INTERNAL_H
 #define _MM_CRAM_INTERNAL_H
@@ -212,7 +219,8 @@ struct cram_node_evict {
  * @wait: where it sleeps
  * @kobj: nodeN/cram/ in sysfs
  *
- * What has no lock of its own is set before the node is registered, or is one word.
+ * Members without a lock of their own are set before the node is registered, or are one
+ * word.
  */
 struct cram_node {
 	int nid;

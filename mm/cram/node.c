@@ -44,6 +44,8 @@
 /* The counters of CPUs are added up each second; wait for that no longer than this */
 #define CRAM_SETTLE_TIME	(5 * HZ)
 
+/* ----------------------------------------------------------- registration -- */
+
 /* Are all slots of a closed node, where nothing new begins, empty? */
 static bool cram_slots_empty(struct cram_node *cn)
 {
@@ -161,7 +163,7 @@ struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc)
 		goto free;
 	cn->room.reserve = cram_last_reading(cn, NULL).physical >> CRAM_RESERVE_SHIFT;
 	cram_state_defaults(cn);
-	/* What a reset took away before, nobody here has stored */
+	/* A reset before this took away nothing that was stored here */
 	cn->room.content_lost = false;
 	err = cram_take_reading(cn);
 	if (err)
@@ -201,6 +203,8 @@ free:
 	return ERR_PTR(err);
 }
 EXPORT_SYMBOL_GPL(cram_register_node);
+
+/* ---------------------------------------------- drained, and opened again -- */
 
 /* Admit nothing more. Whoever was admitting a page is done when this returns. */
 static void cram_close(struct cram_node *cn)
@@ -280,10 +284,12 @@ int cram_drain(struct cram_node *cn)
 	return err;
 }
 
+/* ---------------------------------------------------------------- the end -- */
+
 /*
  * CPUs add up what they have counted once a second, but only for nodes that are
  * there: what is missing when the node goes would be in "Cram" of /proc/meminfo
- * for ever. In vain if a CPU is kept from such work; that is no reason to stay.
+ * for ever. A CPU may be kept from such work; that is no reason for the node to stay.
  */
 static void cram_settle_stat(struct cram_node *cn)
 {
@@ -385,7 +391,7 @@ static void cram_node_abandon(struct cram_node *cn, bool content_lost)
 	}
 	/* Upgraded pages end one by one, and cram_write_back() calls the driver */
 	synchronize_rcu();
-	/* What those copies have made */
+	/* And the pages that those copies have made */
 	if (content_lost)
 		cram_retire_residents(cn);
 	WRITE_ONCE(cn->room.distrusted, "its driver is gone");

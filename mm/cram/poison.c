@@ -2,11 +2,11 @@
 /*
  * Resident pages that the device cannot give back: one by one, and all at once.
  *
- * Whoever moves a page off a node asks here first, before the page is isolated.
- * What writes it to swap does not expect poison in it. What migrates it does, but
- * finds out when the page is on no LRU list and has one more reference than it
- * should: memory_failure() gives up then, and for good, because the page is marked
- * by that time. A large folio would stay as it is for ever.
+ * All that moves a page off a node asks here first, before it isolates the page. Writing
+ * to swap does not expect poison. Migration does, but it finds out when the page is on
+ * no LRU list and has one more reference than it should: memory_failure() gives up then,
+ * and for good, because the page is marked by that time. A large folio would stay as it
+ * is for ever.
  *
  * When the content of a device is lost, cram_kill_residents() treats each resident page
  * as a broken one.

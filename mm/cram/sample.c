@@ -2,10 +2,10 @@
 /*
  * How well does it compress?
  *
- * What a page takes on the device only the device knows, and it tells the sum
- * of all. Who has filled it is asked of a sample: the pages that are copied to
- * one of CRAM_SAMPLE_EVERY page frames are compressed here, too, with LZ4. The
- * sizes of those that are resident now, summed up for each cgroup, make the
+ * Only the device knows what a page takes there, and it tells the sum of all. Which
+ * cgroup has filled it, a sample tells: the pages that are copied to one of
+ * CRAM_SAMPLE_EVERY page frames are compressed here, too, with LZ4. The sizes of those
+ * that are resident now, summed up for each cgroup, make the
  * compressed_estimate in cram.stat. Which frame a page gets has nothing to do
  * with its content, so nobody is sampled more than others, and a page that is
  * freed leaves the sum as it came, with nothing to remember but its frame.

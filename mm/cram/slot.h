@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/*
- * A *slot* is one 32-bit word for each page of a cram node, in ordinary memory. It is
- * the only truth about who pays for the page:
+/**
+ * DOC: Slot
+ *
+ * A slot is one 32-bit word for each page of a cram node, in ordinary memory (0.1 % of
+ * the logical size). It is the only truth about who pays for the page::
  *
  *	 31      27   26    24  23                       0
  *	+----------+-----------+--------------------------+
@@ -13,17 +15,29 @@
  *	RESIDENT	a page of the owner's, mapped or about to be
  *	FREED		nobody's, but the device may still hold cells for it
  *
- * and for a RESIDENT page two flags, see upgrade.c:
+ * and for a RESIDENT page two flags::
  *
  *	WRITABLE	charged to the writable budgets, entries may be writable
  *	REVOKING	... but none becomes so now, it is being taken back
  *
- * Each transition has a function of its own here. It is made by the one context that
- * has the page at that moment, so plain stores do; scanners read the slot, take a
- * reference to the folio, and read the slot again. The pages of a large folio go through
- * them together, and have one owner; WRITABLE they become only after it was split.
- * Who makes which transition, and who else can see the page then, is told in
- * Documentation/mm/cram.rst.
+ * Each transition has a function of its own, cram_slot_*(). It is made by the one
+ * context that has the page at that moment, so plain stores do::
+ *
+ *	EMPTY, FREED -> RESERVED  cram_alloc_target(): just allocated
+ *	RESERVED -> RESIDENT      mem_cgroup_migrate(): both folios are locked, migration
+ *	                          entries are in the way
+ *	RESERVED -> FREED         cram_free_target(): the migration failed
+ *	RESIDENT -> FREED         mem_cgroup_migrate(), uncharge_folio(): the last
+ *	                          reference, or unmapped and locked
+ *	FREED -> EMPTY            cram_trim(): isolated from the buddy allocator
+ *	WRITABLE set              cram_upgrade(): under the page table lock of the page's
+ *	                          only entry
+ *	REVOKING set, cleared     cram_revoke_end(): the folio is locked
+ *	WRITABLE cleared          the same, and RESIDENT -> FREED
+ *
+ * A scanner that comes from outside reads the slot, takes a reference to the folio, and
+ * reads the slot again. The pages of a large folio go through the states together, and
+ * have one owner; WRITABLE they become only after it was split.
  */
 #ifndef _MM_CRAM_SLOT_H
 #define _MM_CRAM_SLOT_H

@@ -19,10 +19,10 @@
 #include "../internal.h"
 #include "internal.h"
 
-/* Whoever unmaps a part of a folio may go on with the rest, and has references */
+/* A task that unmaps a part of a folio may go on with the rest, and has references */
 #define CRAM_SPLIT_DELAY	(HZ / 10)
 
-/* Somebody else has: look again after this */
+/* Folios that could not be split, because somebody holds them, are tried after this */
 #define CRAM_SPLIT_RETRY	HZ
 
 /*

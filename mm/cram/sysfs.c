@@ -20,6 +20,8 @@
 #define CRAM_LEASE_MS_MIN	100
 #define CRAM_LEASE_MS_MAX	60000
 
+/* -------------------------------------------------------------- of a node -- */
+
 /* The parent of nodeN/cram is nodeN; the files go before the node does */
 static struct cram_node *kobj_cram_node(struct kobject *kobj)
 {
@@ -371,6 +373,8 @@ void cram_node_sysfs_remove(struct cram_node *cn)
 	sysfs_remove_groups(cn->kobj, cram_node_groups);
 	kobject_put(cn->kobj);
 }
+
+/* --------------------------------------------------------- of the machine -- */
 
 static ssize_t enabled_show(struct kobject *kobj, struct kobj_attribute *attr,
 			    char *buf)

@@ -182,7 +182,7 @@ static unsigned long cram_put_back(struct cram_node *cn, struct zone *zone,
 	return nr_freed;
 }
 
-/* What a failed trim was about, still to be trimmed. */
+/* Give the pages of a failed trim back, still to be trimmed */
 static void cram_put_back_held(struct cram_node *cn, struct zone *zone)
 {
 	if (cn->trim.held)
@@ -194,8 +194,8 @@ static void cram_put_back_held(struct cram_node *cn, struct zone *zone)
  * cram_trim_end - nothing is trimmed any more
  * @cn: on its way out; nobody can be given a page of it
  *
- * What the device may still be zeroing goes back, too, so that the memory can be
- * taken offline. Who uses it next begins with the same device, and so with an answer.
+ * Pages that the device may still be zeroing go back, too, so that the memory can be
+ * taken offline. Its next user begins with the same device, and so with an answer.
  *
  * Context: process, cramd has stopped.
  */

@@ -63,6 +63,8 @@
 /* Upgraded pages of all nodes */
 atomic_long_t cram_nr_upgraded;
 
+/* ---------------------------------------------------------------- upgrade -- */
+
 /*
  * The node's own budget. A number that its administrator set above all that its
  * cells can hold is taken at its word.
@@ -180,6 +182,8 @@ void cram_end_upgrade(struct cram_node *cn, unsigned long pfn, u32 id)
 		owner->nr_upgraded--;
 	xa_unlock_irqrestore(&owner->upgraded, flags);
 }
+
+/* ---------------------------------------------------- entries of one page -- */
 
 enum cram_revoke_step {
 	CRAM_ASK,	/* whether it was written */
@@ -303,6 +307,8 @@ static void cram_walk_entries(struct folio *folio, struct cram_revocation *rev)
 	rmap_walk_locked(folio, &rwc);
 	anon_vma_unlock_read(anon_vma);
 }
+
+/* ----------------------------------------------- pages that share a flush -- */
 
 /*
  * The node of an upgraded page, or NULL when it is not any more. What is in the

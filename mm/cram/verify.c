@@ -30,6 +30,8 @@
 
 static atomic_long_t cram_violations;
 
+/* ------------------------------------------------ entries as they are set -- */
+
 static void cram_violation(const char *what, unsigned long pfn, u32 slot)
 {
 	/* The first in full with its stack, all in the counter */
@@ -53,6 +55,8 @@ void __cram_verify_set(unsigned long pfn, unsigned long nr, const char *where)
 		    !(cram_slot_of(pfn) & CRAM_WRITABLE))
 			cram_violation(where, pfn, cram_slot_of(pfn));
 }
+
+/* ------------------------------------------------------------- the walker -- */
 
 /**
  * struct cram_walk - what the walker found
@@ -241,7 +245,7 @@ static void cram_walk_slots(struct cram_node *cn, struct cram_walk *w)
 	}
 }
 
-/* What the counters of all nodes say; when it stands still, nothing moved */
+/* The sum of the counters of all nodes; while it stands still, nothing moved */
 static u64 cram_moves(void)
 {
 	u64 moves = 0;
@@ -257,7 +261,7 @@ static u64 cram_moves(void)
 	return moves;
 }
 
-/* What the slots of all nodes say about a cgroup, beside how many they are */
+/* What the slots of all nodes add up to for a cgroup, beside how many they are */
 struct cram_count {
 	unsigned long writable;
 	long sampled_bytes;
@@ -374,6 +378,8 @@ static int cram_violations_show(struct seq_file *m, void *v)
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(cram_violations);
+
+/* ----------------------------------------------------- for tests of these -- */
 
 #define CRAM_HOOK_NAME(upper, lower)	[CRAM_HOOK_##upper] = #lower,
 static const char * const cram_hook_names[] = { CRAM_HOOKS(CRAM_HOOK_NAME) };
