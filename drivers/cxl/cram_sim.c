@@ -34,24 +34,14 @@
 #include <linux/mm.h>
 #include <linux/platform_device.h>
 #include <linux/private_node.h>
-#include <linux/random.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
-#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
-#include <linux/uaccess.h>
 #include <linux/wait.h>
 #include <linux/xxhash.h>
 
-/*
- * What a page holds: nothing if all zeroes, the metadata alone if one word
- * repeats, else metadata and its LZ4 block in whole granules. Assumptions, in
- * the order of what is known of such devices.
- */
-#define CRAM_SIM_METADATA	64
-#define CRAM_SIM_GRANULE	64
-#define CRAM_SIM_WORST		(PAGE_SIZE + CRAM_SIM_METADATA)
+#include "cram_sim.h"
 
 /*
  * Stores wake the thread when so many pages are pending, to not make a context
@@ -61,125 +51,32 @@
 #define CRAM_SIM_BATCH		64UL
 #define CRAM_SIM_NAP		(HZ / 10)
 
-/* Pages that the debugfs file "hot" holds until the engine asks */
-#define CRAM_SIM_HOT		1024U
-
-/* In place of an index: no page; in place of a hash: content not readable */
-#define CRAM_SIM_NO_PAGE	ULONG_MAX
-#define CRAM_SIM_NO_HASH	0
-
-/**
- * struct cram_sim - one model device while it is bound
- * @name: for log lines
- * @cn: the engine's node
- * @start_pfn: first page
- * @nr_pages: logical size
- * @nid: the node
- *
- * @lock: protects the books, which are everything from here to @unannounced.
- *	Innermost: taken by the hints in any context
- * @cells: per page, bytes of cells when last measured
- * @hash: per page, of the content that @cells was measured for
- * @zero_hash: that of a page of zeroes
- * @pending: pages that may have changed since they were measured
- * @open: pages between the hints @storing and @stored
- * @nr_pending: weight of @pending
- * @nr_open: weight of @open
- * @nr_held: pages outside @pending that hold cells
- * @held: bytes of cells of pages outside @pending
- * @physical: bytes of cells in all
- * @cursor: where to look for the next pending page
- * @patrol_cursor: the page to look at next on patrol
- * @patrol_credit: pages that the patrol may look at now
- * @reading: page that the thread is reading without @lock, or CRAM_SIM_NO_PAGE
- * @hurry: a reading waits for the pending pages
- * @disturbed: @reading was stored to, trimmed or opened meanwhile
- * @readings: capacity readings that were asked for
- * @over_capacity: stores that found no cell
- * @unannounced: pages that changed outside of any bracket
- * @nr_hot: entries of @hot; under @lock, too
- * @hot: page frame numbers that the engine is told when it asks, whatever they are
- *
- * @task: the thread that measures and patrols
- * @work: where it sleeps when there is nothing to do
- * @idle: who waits for it, or for one of the knobs below
- * @page: its stable copy of the page that it measures
- * @block: where that compresses to
- * @lz4: working memory of LZ4
- *
- * @gone: unbound, but the engine could not let go of the node: never answer
- * @lie: free bytes to report instead of the truth, or -1
- * @delay_ms: hold each answer back for so long
- * @settle_ms: how long a reading waits for pending pages to be measured
- * @patrol_rate: pages that the patrol looks at each second
- * @fail: errno that readings return, or 0
- * @drop: readings get no answer until this is cleared
- * @dir: in debugfs
- * @store_pfn: page of the last write to the debugfs file "store"
- * @cells_pfn: page of the last write to the debugfs file "cells_of"
- */
-struct cram_sim {
-	const char *name;
-	struct cram_node *cn;
-	unsigned long start_pfn;
-	unsigned long nr_pages;
-	int nid;
-
-	spinlock_t lock; /* see above */
-	u16 *cells;
-	u64 *hash;
-	u64 zero_hash;
-	unsigned long *pending;
-	unsigned long *open;
-	unsigned long nr_pending;
-	unsigned long nr_open;
-	unsigned long nr_held;
-	u64 held;
-	u64 physical;
-	unsigned long cursor;
-	unsigned long patrol_cursor;
-	unsigned long patrol_credit;
-	unsigned long reading;
-	bool hurry;
-	bool disturbed;
-	u64 readings;
-	u64 over_capacity;
-	u64 unannounced;
-	unsigned int nr_hot;
-	unsigned long hot[CRAM_SIM_HOT];
-
-	struct task_struct *task;
-	wait_queue_head_t work;
-	wait_queue_head_t idle;
-	void *page;
-	void *block;
-	void *lz4;
-
-	bool gone;
-	s64 lie;
-	u32 delay_ms;
-	u32 settle_ms;
-	u32 patrol_rate;
-	u32 fail;
-	bool drop;
-	struct dentry *dir;
-	unsigned long store_pfn;
-	unsigned long cells_pfn;
-};
-
 /* By platform device id. Survives an unbind that could not drain the node. */
 static struct cram_sim *cram_sims[CRAM_SIM_MAX];
-static struct dentry *cram_sim_root;
 
 /* ------------------------------------------------------------- the books -- */
 
-static u64 cram_sim_used(const struct cram_sim *sim)
+/**
+ * cram_sim_used - bytes of cells that are in use
+ * @sim: the model
+ *
+ * Context: the lock of the books is held.
+ * Return: so many; pages that are not measured yet count at their worst.
+ */
+u64 cram_sim_used(const struct cram_sim *sim)
 {
 	lockdep_assert_held(&sim->lock);
 	return sim->held + (u64)sim->nr_pending * CRAM_SIM_WORST;
 }
 
-static u64 cram_sim_free(const struct cram_sim *sim)
+/**
+ * cram_sim_free - bytes of cells that are free
+ * @sim: the model
+ *
+ * Context: the lock of the books is held.
+ * Return: so many, for certain.
+ */
+u64 cram_sim_free(const struct cram_sim *sim)
 {
 	return sim->physical - min(sim->physical, cram_sim_used(sim));
 }
@@ -347,13 +244,27 @@ static bool cram_sim_patrol(struct cram_sim *sim)
 	return true;
 }
 
-static void cram_sim_grant_patrol(struct cram_sim *sim, unsigned long nr_pages)
+/**
+ * cram_sim_grant_patrol - let the patrol look at pages
+ * @sim: the model
+ * @nr_pages: so many more
+ *
+ * Context: process.
+ */
+void cram_sim_grant_patrol(struct cram_sim *sim, unsigned long nr_pages)
 {
 	guard(spinlock_irq)(&sim->lock);
 	sim->patrol_credit = max(sim->patrol_credit, nr_pages);
 }
 
-static bool cram_sim_has_work(struct cram_sim *sim)
+/**
+ * cram_sim_has_work - has the thread something to do?
+ * @sim: the model
+ *
+ * Context: process.
+ * Return: true while pages are pending, or the patrol may look at some.
+ */
+bool cram_sim_has_work(struct cram_sim *sim)
 {
 	return READ_ONCE(sim->nr_pending) || READ_ONCE(sim->patrol_credit);
 }
@@ -402,7 +313,13 @@ static int cram_sim_thread(void *data)
 	return 0;
 }
 
-static void cram_sim_kick(struct cram_sim *sim)
+/**
+ * cram_sim_kick - have the thread go on now
+ * @sim: the model
+ *
+ * Context: any.
+ */
+void cram_sim_kick(struct cram_sim *sim)
 {
 	if (cram_sim_is_wanted(sim) && wq_has_sleeper(&sim->work))
 		wake_up(&sim->work);
@@ -410,9 +327,17 @@ static void cram_sim_kick(struct cram_sim *sim)
 
 /* ------------------------------------------- what the engine asks of it -- */
 
-/* Index of the first page of a range, or CRAM_SIM_NO_PAGE if it is not ours */
-static unsigned long cram_sim_index(const struct cram_sim *sim,
-				    unsigned long pfn, unsigned long nr_pages)
+/**
+ * cram_sim_index - where a range of pages begins in the books
+ * @sim: the model
+ * @pfn: its first page
+ * @nr_pages: how many
+ *
+ * Context: any.
+ * Return: the index of that page, or CRAM_SIM_NO_PAGE if not all of them are ours.
+ */
+unsigned long cram_sim_index(const struct cram_sim *sim,
+			     unsigned long pfn, unsigned long nr_pages)
 {
 	unsigned long i = pfn - sim->start_pfn;
 
@@ -422,8 +347,16 @@ static unsigned long cram_sim_index(const struct cram_sim *sim,
 	return i;
 }
 
-static void cram_sim_open_pages(struct cram_sim *sim, unsigned long pfn,
-				unsigned int nr_pages)
+/**
+ * cram_sim_open_pages - stores to these pages may come
+ * @sim: the model
+ * @pfn: the first page
+ * @nr_pages: how many
+ *
+ * Context: any.
+ */
+void cram_sim_open_pages(struct cram_sim *sim, unsigned long pfn,
+			 unsigned int nr_pages)
 {
 	unsigned long i = cram_sim_index(sim, pfn, nr_pages);
 
@@ -435,8 +368,16 @@ static void cram_sim_open_pages(struct cram_sim *sim, unsigned long pfn,
 		cram_sim_set_open(sim, i);
 }
 
-static void cram_sim_close_pages(struct cram_sim *sim, unsigned long pfn,
-				 unsigned int nr_pages)
+/**
+ * cram_sim_close_pages - no more stores to these pages come
+ * @sim: the model
+ * @pfn: the first page
+ * @nr_pages: how many
+ *
+ * Context: any.
+ */
+void cram_sim_close_pages(struct cram_sim *sim, unsigned long pfn,
+			  unsigned int nr_pages)
 {
 	unsigned long i = cram_sim_index(sim, pfn, nr_pages);
 
@@ -601,307 +542,6 @@ static const struct cram_node_ops cram_sim_ops = {
 	.stored		= cram_sim_stored,
 	.hot_list	= cram_sim_hot_list,
 };
-
-/* --------------------------------------------------------------- debugfs -- */
-
-static int cram_sim_set_physical(void *data, u64 val)
-{
-	struct cram_sim *sim = data;
-
-	if (!val)
-		return -EINVAL;
-
-	guard(spinlock_irq)(&sim->lock);
-	sim->physical = val;
-	return 0;
-}
-
-static int cram_sim_set_lie(void *data, u64 val)
-{
-	struct cram_sim *sim = data;
-
-	WRITE_ONCE(sim->lie, val);
-	return 0;
-}
-
-static int cram_sim_set_drop(void *data, u64 val)
-{
-	struct cram_sim *sim = data;
-
-	WRITE_ONCE(sim->drop, !!val);
-	wake_up_all(&sim->idle);
-	return 0;
-}
-
-static int cram_sim_set_delay_ms(void *data, u64 val)
-{
-	struct cram_sim *sim = data;
-
-	if (val > INT_MAX)
-		return -ERANGE;
-	WRITE_ONCE(sim->delay_ms, val);
-	wake_up_all(&sim->idle);
-	return 0;
-}
-
-static int cram_sim_set_fail(void *data, u64 val)
-{
-	struct cram_sim *sim = data;
-
-	if (val > MAX_ERRNO)
-		return -ERANGE;
-	WRITE_ONCE(sim->fail, val);
-	return 0;
-}
-
-/* A file with one number; @_set is NULL if it cannot be written */
-#define CRAM_SIM_NUMBER(_name, _value, _set)				\
-static int cram_sim_get_##_name(void *data, u64 *val)			\
-{									\
-	struct cram_sim *sim = data;					\
-									\
-	guard(spinlock_irq)(&sim->lock);				\
-	*val = _value;							\
-	return 0;							\
-}									\
-DEFINE_DEBUGFS_ATTRIBUTE_SIGNED(cram_sim_##_name##_fops,		\
-				cram_sim_get_##_name, _set, "%lld\n")
-
-CRAM_SIM_NUMBER(used, cram_sim_used(sim), NULL);
-CRAM_SIM_NUMBER(physical_free, cram_sim_free(sim), NULL);
-CRAM_SIM_NUMBER(pending, sim->nr_pending, NULL);
-CRAM_SIM_NUMBER(open, sim->nr_open, NULL);
-CRAM_SIM_NUMBER(readings, sim->readings, NULL);
-CRAM_SIM_NUMBER(over_capacity, sim->over_capacity, NULL);
-CRAM_SIM_NUMBER(unannounced, sim->unannounced, NULL);
-CRAM_SIM_NUMBER(physical, sim->physical, cram_sim_set_physical);
-CRAM_SIM_NUMBER(lie, sim->lie, cram_sim_set_lie);
-CRAM_SIM_NUMBER(drop, sim->drop, cram_sim_set_drop);
-CRAM_SIM_NUMBER(delay_ms, sim->delay_ms, cram_sim_set_delay_ms);
-CRAM_SIM_NUMBER(fail, sim->fail, cram_sim_set_fail);
-
-/* Every page once, and all that was pending when it turns up */
-static int cram_sim_set_patrol(void *data, u64 val)
-{
-	struct cram_sim *sim = data;
-
-	cram_sim_grant_patrol(sim, sim->nr_pages);
-	cram_sim_kick(sim);
-	return wait_event_interruptible(sim->idle, !cram_sim_has_work(sim));
-}
-DEFINE_DEBUGFS_ATTRIBUTE(cram_sim_patrol_fops, NULL, cram_sim_set_patrol,
-			 "%llu\n");
-
-static int cram_sim_ratio_show(struct seq_file *m, void *unused)
-{
-	struct cram_sim *sim = m->private;
-	u64 logical, held;
-
-	scoped_guard(spinlock_irq, &sim->lock) {
-		logical = (u64)sim->nr_held * PAGE_SIZE;
-		held = sim->held;
-	}
-	held = held ? div64_u64(logical * 100, held) : 0;
-	seq_printf(m, "%llu.%02llu\n", held / 100, held % 100);
-	return 0;
-}
-DEFINE_SHOW_ATTRIBUTE(cram_sim_ratio);
-
-static int cram_sim_cells_of_show(struct seq_file *m, void *unused)
-{
-	struct cram_sim *sim = m->private;
-	unsigned long i = cram_sim_index(sim, sim->cells_pfn, 1);
-	unsigned long cells;
-
-	scoped_guard(spinlock_irq, &sim->lock)
-		cells = test_bit(i, sim->pending) ? CRAM_SIM_WORST : sim->cells[i];
-	seq_printf(m, "%lu\n", cells);
-	return 0;
-}
-
-static ssize_t cram_sim_cells_of_write(struct file *file, const char __user *ubuf,
-				       size_t count, loff_t *ppos)
-{
-	struct cram_sim *sim = file_inode(file)->i_private;
-	unsigned long pfn;
-	int err;
-
-	err = kstrtoul_from_user(ubuf, count, 0, &pfn);
-	if (err)
-		return err;
-	if (cram_sim_index(sim, pfn, 1) == CRAM_SIM_NO_PAGE)
-		return -ERANGE;
-	sim->cells_pfn = pfn;
-	return count;
-}
-DEFINE_SHOW_STORE_ATTRIBUTE(cram_sim_cells_of);
-
-/* A page of content for the file "store": how much of it is random, and then? */
-static int cram_sim_pattern(void *page, const char *pattern)
-{
-	size_t nr_random;
-	u8 rest = 0;
-
-	if (!strcmp(pattern, "zero")) {
-		nr_random = 0;
-	} else if (!strcmp(pattern, "same")) {
-		nr_random = 0;
-		rest = 0xa5;
-	} else if (!strcmp(pattern, "half")) {
-		nr_random = PAGE_SIZE / 2;
-	} else if (!strcmp(pattern, "random")) {
-		nr_random = PAGE_SIZE;
-	} else {
-		return -EINVAL;
-	}
-	get_random_bytes(page, nr_random);
-	memset(page + nr_random, rest, PAGE_SIZE - nr_random);
-	return 0;
-}
-
-/* Store as the engine would, or, quietly, as it never must */
-static void cram_sim_store(struct cram_sim *sim, unsigned long pfn,
-			   void *content, bool quiet)
-{
-	if (!quiet)
-		cram_sim_open_pages(sim, pfn, 1);
-	/* Free memory is no place for instrumented accessors */
-	copy_page(pfn_to_kaddr(pfn), content);
-	if (!quiet)
-		cram_sim_close_pages(sim, pfn, 1);
-}
-
-static int cram_sim_store_show(struct seq_file *m, void *unused)
-{
-	struct cram_sim *sim = m->private;
-
-	seq_printf(m, "%lu\n", sim->store_pfn);
-	return 0;
-}
-
-/* "<pfn>|free zero|same|half|random [quiet]" */
-static ssize_t cram_sim_store_write(struct file *file, const char __user *ubuf,
-				    size_t count, loff_t *ppos)
-{
-	void *content __free(kfree) = kmalloc(PAGE_SIZE, GFP_KERNEL);
-	struct cram_sim *sim = file_inode(file)->i_private;
-	char buf[64], where[24], pattern[8], how[8] = "";
-	struct folio *folio = NULL;
-	unsigned long pfn;
-	int err, n;
-
-	if (!content)
-		return -ENOMEM;
-	if (count >= sizeof(buf))
-		return -EINVAL;
-	if (copy_from_user(buf, ubuf, count))
-		return -EFAULT;
-	buf[count] = '\0';
-
-	n = sscanf(buf, "%23s %7s %7s", where, pattern, how);
-	if (n < 2 || (n == 3 && strcmp(how, "quiet")))
-		return -EINVAL;
-	err = cram_sim_pattern(content, pattern);
-	if (err)
-		return err;
-
-	if (!strcmp(where, "free")) {
-		folio = folio_alloc_private(sim->nid, 0, GFP_KERNEL);
-		if (!folio)
-			return -ENOMEM;
-		pfn = folio_pfn(folio);
-	} else {
-		err = kstrtoul(where, 0, &pfn);
-		if (err)
-			return err;
-	}
-
-	if (cram_sim_index(sim, pfn, 1) == CRAM_SIM_NO_PAGE) {
-		err = -ERANGE;
-	} else {
-		cram_sim_store(sim, pfn, content, n == 3);
-		sim->store_pfn = pfn;
-	}
-	if (folio)
-		folio_put(folio);
-	return err ?: count;
-}
-DEFINE_SHOW_STORE_ATTRIBUTE(cram_sim_store);
-
-static int cram_sim_hot_show(struct seq_file *m, void *unused)
-{
-	struct cram_sim *sim = m->private;
-	unsigned int i;
-
-	guard(spinlock_irq)(&sim->lock);
-	for (i = 0; i < sim->nr_hot; i++)
-		seq_printf(m, "%lu\n", sim->hot[i]);
-	return 0;
-}
-
-/* Any number of page frame numbers, be they right or wrong */
-static ssize_t cram_sim_hot_write(struct file *file, const char __user *ubuf,
-				  size_t count, loff_t *ppos)
-{
-	struct cram_sim *sim = file_inode(file)->i_private;
-	char *rest, *word;
-	unsigned long pfn;
-	int err;
-
-	if (count > SZ_64K)
-		return -E2BIG;
-	char *buf __free(kfree) = memdup_user_nul(ubuf, count);
-	if (IS_ERR(buf))
-		return PTR_ERR(buf);
-
-	rest = buf;
-	while ((word = strsep(&rest, "\n "))) {
-		if (!*word)
-			continue;
-		err = kstrtoul(word, 0, &pfn);
-		if (err)
-			return err;
-		guard(spinlock_irq)(&sim->lock);
-		if (sim->nr_hot == CRAM_SIM_HOT)
-			return -ENOSPC;
-		sim->hot[sim->nr_hot++] = pfn;
-	}
-	return count;
-}
-DEFINE_SHOW_STORE_ATTRIBUTE(cram_sim_hot);
-
-static void cram_sim_debugfs_create(struct cram_sim *sim, int id)
-{
-	char name[12];
-
-	snprintf(name, sizeof(name), "%d", id);
-	sim->dir = debugfs_create_dir(name, cram_sim_root);
-	debugfs_create_ulong("start_pfn", 0400, sim->dir, &sim->start_pfn);
-	debugfs_create_ulong("nr_pages", 0400, sim->dir, &sim->nr_pages);
-	debugfs_create_u32("settle_ms", 0600, sim->dir, &sim->settle_ms);
-	debugfs_create_u32("patrol_rate", 0600, sim->dir, &sim->patrol_rate);
-
-#define CRAM_SIM_FILE(_name, _mode)					\
-	debugfs_create_file(#_name, _mode, sim->dir, sim, &cram_sim_##_name##_fops)
-	CRAM_SIM_FILE(physical, 0600);
-	CRAM_SIM_FILE(used, 0400);
-	CRAM_SIM_FILE(physical_free, 0400);
-	CRAM_SIM_FILE(ratio, 0400);
-	CRAM_SIM_FILE(pending, 0400);
-	CRAM_SIM_FILE(open, 0400);
-	CRAM_SIM_FILE(readings, 0400);
-	CRAM_SIM_FILE(over_capacity, 0400);
-	CRAM_SIM_FILE(unannounced, 0400);
-	CRAM_SIM_FILE(lie, 0600);
-	CRAM_SIM_FILE(delay_ms, 0600);
-	CRAM_SIM_FILE(fail, 0600);
-	CRAM_SIM_FILE(drop, 0600);
-	CRAM_SIM_FILE(patrol, 0200);
-	CRAM_SIM_FILE(cells_of, 0600);
-	CRAM_SIM_FILE(store, 0600);
-	CRAM_SIM_FILE(hot, 0600);
-#undef CRAM_SIM_FILE
-}
 
 /* ------------------------------------------------------ bind and unbind -- */
 
@@ -1109,7 +749,7 @@ static int __init cram_sim_init(void)
 	struct platform_device *pdev;
 	int err, id;
 
-	cram_sim_root = debugfs_create_dir("cram_sim", NULL);
+	cram_sim_debugfs_init();
 	err = platform_driver_register(&cram_sim_driver);
 	if (err)
 		return err;
