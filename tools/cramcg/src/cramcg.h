@@ -3,6 +3,7 @@
 #ifndef CRAMCG_H
 #define CRAMCG_H
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -120,20 +121,22 @@ void json_size(FILE *f, const char *key, uint64_t bytes, const char *more);
 
 #define COUNTERS(X) \
 	X(demote) X(upgrade) X(promote_write) X(promote_hot) X(promote_reclaim) \
-	X(promote_forced) X(writeback) X(revoke) X(recycle) \
+	X(promote_forced) X(writeback) X(revoke) X(recycle) X(promote_hot_refused) \
 	X(refuse_off) X(refuse_memcg) X(refuse_right) X(refuse_max) X(refuse_state) \
 	X(refuse_room) X(refuse_page) X(refuse_content) X(refuse_compressed)
 #define COUNTER_ENUM(name)	COUNTER_##name,
 enum counter { COUNTERS(COUNTER_ENUM) NR_COUNTERS, FIRST_REFUSAL = COUNTER_refuse_off };
 extern const char *const counter_names[NR_COUNTERS];
 #define NR_REFUSALS	(NR_COUNTERS - FIRST_REFUSAL)
+static_assert(NR_COUNTERS <= 32, "struct sample has a bit for each");
 
 #define UNKNOWN		(UINT64_MAX - 3)	/* the file is not there */
 struct sample {
 	uint64_t id;			/* of the directory: another cgroup has another */
 	uint64_t current, peak, max, low, page_max, writable, budget, effective;
 	uint64_t compressed, compressed_max, compressed_low, estimate, readonly;
-	uint64_t counters[NR_COUNTERS];
+	uint64_t counters[NR_COUNTERS];	/* 0 where the kernel has no such counter */
+	uint32_t counted;		/* a bit for each that it has */
 	char nodes[64];			/* cram.nodes.effective */
 	char allowed[64];		/* cram.nodes */
 	char node_max[128];
@@ -159,6 +162,7 @@ void sample_read_many(int dir, unsigned int what, size_t n, const char *(*path)(
 void sample_parse_stat(const char *text, struct sample *s);
 void sample_blank(struct sample *s);
 bool sample_has_settings(const struct sample *s);
+bool sample_has_counter(const struct sample *s, int counter);
 uint64_t sample_refusals(const struct sample *s);
 /* 0 when nothing is resident, or nothing known */
 double sample_ratio(const struct sample *s);

@@ -97,6 +97,7 @@ static void stat_key(const char *key, size_t len, uint64_t value, void *arg)
 
 		if (counter_lengths[i] == len && !memcmp(counter_names[i], key, len)) {
 			s->counters[i] = value;
+			s->counted |= 1u << i;
 			p->next = i + 1;
 			return;
 		}
@@ -203,6 +204,11 @@ bool sample_has_settings(const struct sample *s)
 	return is_set(s->max, CRAMCG_MAX) || is_set(s->low, 0) || is_set(s->page_max, CRAMCG_MAX) ||
 	       is_set(s->budget, CRAMCG_INHERIT) || is_set(s->compressed_max, CRAMCG_MAX) ||
 	       is_set(s->compressed_low, 0) || *s->allowed || *s->node_max;
+}
+
+bool sample_has_counter(const struct sample *s, int counter)
+{
+	return s->counted & 1u << counter;
 }
 
 uint64_t sample_refusals(const struct sample *s)

@@ -99,10 +99,24 @@ static void sizes(struct metrics *m, const char *name, const char *help, size_t 
 }
 #define SIZES(m, name, help, member) sizes(m, name, help, offsetof(struct sample, member))
 
-static void groups(struct metrics *m)
+/* Those of cram.stat from one counter up to another; of what is not in the file no sample */
+static void counters(struct metrics *m, const char *name, const char *key, int from, int end)
 {
 	char more[64];
 
+	for (size_t i = 0; i < m->n; i++)
+		for (int c = from; c < end; c++) {
+			const struct group *g = &m->groups[i];
+
+			if (!sample_has_counter(&g->s, c))
+				continue;
+			snprintf(more, sizeof(more), ",%s=\"%s\"", key, counter_names[c]);
+			of_group(m, name, more, g, g->s.counters[c]);
+		}
+}
+
+static void groups(struct metrics *m)
+{
 	SIZES(m, "cram_cgroup_resident_bytes", "Logical bytes that are resident (cram.current).", current);
 	SIZES(m, "cram_cgroup_max_bytes", "cram.max; without a sample there is no limit.", max);
 	SIZES(m, "cram_cgroup_low_bytes", "cram.low.", low);
@@ -111,17 +125,9 @@ static void groups(struct metrics *m)
 	SIZES(m, "cram_cgroup_writable_budget_effective_bytes", "What may be writable, by all numbers above (cram.writable_budget.effective).", effective);
 	SIZES(m, "cram_cgroup_compressed_estimate_bytes", "Cells taken, as estimated by a sample.", estimate);
 	family(m, "cram_cgroup_pages", "counter", "Pages that were demoted, promoted, upgraded and so on (cram.stat).");
-	for (size_t i = 0; i < m->n; i++)
-		for (int c = 0; c < FIRST_REFUSAL; c++) {
-			snprintf(more, sizeof(more), ",event=\"%s\"", counter_names[c]);
-			of_group(m, "cram_cgroup_pages_total", more, &m->groups[i], m->groups[i].s.counters[c]);
-		}
+	counters(m, "cram_cgroup_pages_total", "event", 0, FIRST_REFUSAL);
 	family(m, "cram_cgroup_refused_pages", "counter", "Pages that were not demoted, by the rule that refused them.");
-	for (size_t i = 0; i < m->n; i++)
-		for (int c = FIRST_REFUSAL; c < NR_COUNTERS; c++) {
-			snprintf(more, sizeof(more), ",rule=\"%s\"", counter_names[c]);
-			of_group(m, "cram_cgroup_refused_pages_total", more, &m->groups[i], m->groups[i].s.counters[c]);
-		}
+	counters(m, "cram_cgroup_refused_pages_total", "rule", FIRST_REFUSAL, NR_COUNTERS);
 }
 
 static void node_sizes(struct metrics *m, const char *name, const char *type, const char *help,

@@ -318,7 +318,8 @@ static void show_json(struct shown *v)
 	else
 		json_string(stdout, counter_names[v->now]);
 	for (int i = 0; i < NR_COUNTERS; i++)
-		printf(",\n  \"%s_pages\": %ju", counter_names[i], (uintmax_t)s->counters[i]);
+		if (sample_has_counter(s, i))
+			printf(",\n  \"%s_pages\": %ju", counter_names[i], (uintmax_t)s->counters[i]);
 	puts("\n}");
 }
 

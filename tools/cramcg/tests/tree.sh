@@ -18,10 +18,10 @@ put() { # FILE TEXT...
 }
 
 stat_file() { # FILE DEMOTE PROMOTE_WRITE REFUSE_MAX REFUSE_ROOM READONLY WRITABLE ESTIMATE
-	put "$1" "demote $2" "upgrade 12" "promote_write $3" "promote_hot 3" "promote_hot_refused 0" \
+	put "$1" "demote $2" "upgrade 12" "promote_write $3" "promote_hot 3" \
 		"promote_reclaim 0" "promote_forced 0" "writeback 7" "revoke 0" "recycle 2" \
 		"refuse_off 0" "refuse_memcg 0" "refuse_right 0" "refuse_max $4" "refuse_state 0" \
-		"refuse_room $5" "refuse_page 0" "refuse_content 0" "readonly $6" "writable $7" \
+		"refuse_room $5" "refuse_page 0" "refuse_content 0" "promote_hot_refused 0" "readonly $6" "writable $7" \
 		"compressed_estimate $8"
 }
 

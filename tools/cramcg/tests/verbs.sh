@@ -292,6 +292,9 @@ holds "metrics are as promtool wants them" bash -c '"$@" metrics > "$0" && promt
 holds "  and not as it does not" bash -c 'sed "0,/^# TYPE/s//# TYPE nothing /" "$0" > "$0.bad"; ! promtool check metrics < "$0.bad"' "$tmp/metrics"
 gives 0 'cram_cgroup_resident_bytes\{cgroup="/tenants/a"\} 100663296' "metrics" cramcg metrics
 gives 0 '^cram_cgroup_refused_pages_total\{cgroup="/tenants/a",rule="refuse_max"\} 1500' "metrics: refusals by rule" cramcg metrics
+holds "metrics: of cram.stat what is there, and no counter that is not" bash -c '
+	diff <("$@" metrics | sed -n "s/^cram_cgroup.*pages_total{cgroup=\"\/tenants\/a\",[a-z]*=\"\([a-z_]*\)\"} /\1 /p" | sort) \
+		<(awk "!/^(readonly|writable|compressed_estimate) /" "$0" | sort)' "$root/sys/fs/cgroup/tenants/a/cram.stat" "$build/cramcg" --root "$root"
 gives 0 '^# EOF' "metrics --openmetrics" cramcg metrics --openmetrics
 gives 0 '' "metrics --textfile" cramcg metrics --textfile "$tmp/cram.prom"
 holds "metrics --textfile: all of it, and nothing beside" bash -c 'grep -q cram_node_state "$1/cram.prom" && [ "$(ls "$1" | grep -c cram.prom)" = 1 ]' _ "$tmp"
