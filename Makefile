@@ -104,7 +104,8 @@ kernel-deb: $(DEPS) ## make Debian packages of the kernel for a real host, which
 	@scripts/kernel-deb
 
 .PHONY: screens
-screens: cramcg ## record what cramcg shows, for its documentation
+screens: cramcg build/tests/cxl_user qemu ## record what cramcg shows in a guest, for its documentation (KERNEL=)
+	@[ -n "$(KERNEL)" ] || scripts/kernel
 	@tools/cramcg/screens/record
 
 ##@ Running

@@ -3,7 +3,7 @@
 # usage: tools/cramcg/screens/shots.sh CGROUP
 #
 # What cramcg shows on a terminal of 96 columns, taken from tmux: doctor, nodes, list, show
-# CGROUP and top, each after a line "=== NAME.txt".  CRAMCG_ROOT: of a recorded tree.
+# CGROUP and top, each after a line "=== NAME.txt".
 case ${1-} in ''|-h|--help) sed -n '3,/^[^#]/{/^#/!q;s/^# \{0,1\}//;p}' "$0"; exit 0 ;; esac
 tmp=$(mktemp)
 trap 'rm -f "$tmp"' EXIT
@@ -11,11 +11,11 @@ trap 'rm -f "$tmp"' EXIT
 screen() { tmux -L "record-$$" -f /dev/null "$@"; }
 screen new-session -d -x 96 -y 24 "PS1='# ' bash --norc"
 screen set-option -g status off
-shows() { # REGEX: within a minute; leaves the screen in $tmp
+shows() { # REGEX: within five minutes; leaves the screen in $tmp
 	for _ in $(seq 300); do
 		screen capture-pane -p > "$tmp"
 		! grep -qE -- "$1" "$tmp" || return 0
-		sleep 0.2
+		sleep 1
 	done
 }
 # A command, and after it a prompt: what is between them is its screen
@@ -42,9 +42,10 @@ shot nodes "cramcg nodes"
 shot list "cramcg list --tree"
 shot show "cramcg show $1"
 screen send-keys "clear; cramcg top" Enter
-shows RESIDENT
-# The second refresh
-sleep 3
+# Not the first refresh: there are rates, and some history
+shows 'demote/s [1-9]'
+sleep 12
+shows 'demote/s [1-9]'
 echo "=== top.txt"
 screen capture-pane -p
 echo "=== top.ansi"
