@@ -13,7 +13,7 @@ export CONFIG FLAVOUR LSMOD LINUX_SRC QEMU_SRC SYSTEMD_SRC CRAM_CACHE T JOBS ONL
 
 DEPS := build/.deps
 CFLAGS_TEST ?= -O2 -g -Wall -Wextra -Wno-unused-parameter -Werror
-TESTS := $(patsubst tests/selftests/%.c,build/tests/%,$(wildcard tests/selftests/*.c))
+TESTS := $(patsubst %.c,build/tests/%,$(notdir $(wildcard tests/selftests/*.c tests/emulator/*.c)))
 
 .PHONY: help
 help: ## list the targets
@@ -65,9 +65,23 @@ crun: $(DEPS) ## build crun with patches/crun (build/crun/crun); once, then cach
 .PHONY: tests
 tests: $(TESTS) ## build the test programs (build/tests)
 
-build/tests/%: tests/selftests/%.c $(wildcard tests/selftests/*.h) $(DEPS)
+# They print by the kernel's kselftest.h
+KSELFTEST := build/linux/tools/testing/selftests
+
+$(KSELFTEST)/kselftest.h: | $(DEPS)
+	@scripts/kernel-tree
+
+TEST_CC = $(CC) -static -D_GNU_SOURCE= $(CFLAGS_TEST) -Itests/selftests -I$(KSELFTEST) $(CPPFLAGS)
+
+TEST_HEADERS := $(wildcard tests/selftests/*.h tests/emulator/*.h)
+
+build/tests/%: tests/selftests/%.c $(TEST_HEADERS) $(DEPS) | $(KSELFTEST)/kselftest.h
 	@mkdir -p $(@D)
-	$(CC) -static $(CFLAGS_TEST) -Itests/selftests $(CPPFLAGS) -o $@ $< -lpthread
+	$(TEST_CC) -o $@ $< -lpthread
+
+build/tests/%: tests/emulator/%.c $(TEST_HEADERS) $(DEPS) | $(KSELFTEST)/kselftest.h
+	@mkdir -p $(@D)
+	$(TEST_CC) -o $@ $< -lpthread
 
 .PHONY: modules
 modules: $(DEPS) ## build the test modules (build/modules) for the guest kernel

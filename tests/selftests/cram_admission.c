@@ -137,7 +137,7 @@ static void late_answers(void)
 		skip("no " SIM "delay_ms (CONFIG_CRAM_SIM)");
 	fill_period = 512;
 	fill_node(SEED);
-	CHECK_EQ(write_text(SIM "delay_ms", "0"), 0);
+	debug_set(SIM "delay_ms", "0");
 	CHECK_EQ(node_number("over_capacity"), 0);
 	check_data(SEED);
 }
@@ -168,7 +168,7 @@ static void no_answers(void)
 	CHECK_EQ(count_resident(data, CHUNK), 0);
 	CHECK(stat_of("refuse_state") > refused);
 	CHECK(count_resident(data, nr_pages) <= resident);
-	CHECK_EQ(write_text(SIM "drop", "0"), 0);
+	debug_set(SIM "drop", "0");
 	CHECK(WAIT_FOR(SETTLES, state_is("open")));
 	CHECK_EQ(node_number("over_capacity"), 0);
 	CHECK_EQ(count_resident(data, CHUNK), 0);

@@ -954,13 +954,13 @@ static void node_lost(void)
 
 	budget("max");
 	p = upgraded(N);
-	CHECK_EQ(write_text(SIM "drop", "1"), 0);
+	debug_set(SIM "drop", "1");
 	CHECK(WAIT_FOR(SETTLES, state_is("lost")));
 	CHECK(WAIT_FOR(SETTLES, writable() == 0));
 	CHECK_EQ(count_resident(p, N), N);
 	rewrite(p);
 	CHECK_EQ(count_resident(p, N), N - 1);
-	CHECK_EQ(write_text(SIM "drop", "0"), 0);
+	debug_set(SIM "drop", "0");
 	CHECK(WAIT_FOR(SETTLES, state_is("open")));
 	rewrite_all(p, N);
 	CHECK_EQ(writable(), (N - 1) * PAGE);
@@ -984,11 +984,11 @@ static void node_limited_while_lost(void)
 
 	budget("max");
 	p = resident_pages(N, SEED);
-	CHECK_EQ(write_text(SIM "drop", "1"), 0);
+	debug_set(SIM "drop", "1");
 	CHECK(WAIT_FOR(SETTLES, state_is("lost")));
 	snprintf(text, sizeof(text), "%lu", N * PAGE);
 	CHECK_EQ(write_text(node_file("writable_budget"), text), 0);
-	CHECK_EQ(write_text(SIM "drop", "0"), 0);
+	debug_set(SIM "drop", "0");
 	CHECK(WAIT_FOR(SETTLES, state_is("open")));
 
 	/* No proven room, no upgrade */

@@ -202,7 +202,7 @@ static int64_t settled_free(void)
 
 	do {
 		free = node_number("physical_free_bytes");
-		readings = read_number(SIM "readings");
+		readings = debug_number(SIM "readings");
 		CHECK(WAIT_FOR(SETTLES, read_number(SIM "readings") >= readings + 3));
 	} while (free != node_number("physical_free_bytes"));
 	return free;
@@ -241,7 +241,7 @@ static void set_lease(const char *ms)
 	int64_t readings;
 
 	CHECK_EQ(write_text(node_file("lease_ms"), ms), 0);
-	readings = read_number(SIM "readings");
+	readings = debug_number(SIM "readings");
 	CHECK(WAIT_FOR(SETTLES, read_number(SIM "readings") >= readings + 2));
 }
 
@@ -1056,7 +1056,7 @@ static char *written(const struct cg *cg, const struct cg *home)
 	demote(p, WRITTEN);
 	CHECK_EQ(cg_enter(home, getpid()), 0);
 	settled_free();
-	readings = read_number(SIM "readings");
+	readings = debug_number(SIM "readings");
 	CHECK_EQ(write_text(node_file("lease_ms"), "60000"), 0);
 	CHECK(WAIT_FOR(SETTLES, read_number(SIM "readings") > readings));
 	nap_ms(100);

@@ -1015,7 +1015,7 @@ static void hot_step(void)
 	char nid[16];
 
 	snprintf(nid, sizeof(nid), "%d", cram_node());
-	CHECK_EQ(write_text(DEBUGFS "hot_pass", nid), 0);
+	debug_set(DEBUGFS "hot_pass", nid);
 }
 
 static void device_says_hot(void)
@@ -1026,7 +1026,7 @@ static void device_says_hot(void)
 	for (i = 0; i < N; i++)
 		len += snprintf(text + len, sizeof(text) - len, "%llu\n",
 				(unsigned long long)pfn_of(p + i * PAGE));
-	CHECK_EQ(write_text(SIM "hot", text), 0);
+	debug_set(SIM "hot", text);
 }
 
 /* One capability after the other, each time the n-th. */
@@ -1323,7 +1323,7 @@ static void node_comes_and_goes(unsigned int least)
 static void demotion_without_unwinding(void)
 {
 	CHECK(!cg_enter(&cg_here, getpid()));
-	CHECK_EQ(write_text(DEBUGFS "disable_hooks", "unwind"), 0);
+	debug_set(DEBUGFS "disable_hooks", "unwind");
 	demotion();
 }
 

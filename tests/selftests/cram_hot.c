@@ -31,7 +31,7 @@ static void pass(void)
 	char nid[16];
 
 	snprintf(nid, sizeof(nid), "%d", cram_node());
-	CHECK_EQ(write_text(DEBUGFS "hot_pass", nid), 0);
+	debug_set(DEBUGFS "hot_pass", nid);
 }
 
 static void passes(int n)
@@ -678,14 +678,14 @@ static void lost_in_between(void)
 	if (!exists(SIM "hot"))
 		skip("no " SIM "hot");
 	CHECK_EQ(write_text(node_file("lease_ms"), "1000"), 0);
-	CHECK_EQ(write_text(SIM "drop", "1"), 0);
+	debug_set(SIM "drop", "1");
 	CHECK(WAIT_FOR(SETTLES, state_is("lost")));
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)pfn_of(p));
-	CHECK_EQ(write_text(SIM "hot", text), 0);
+	debug_set(SIM "hot", text);
 	read_in_vain(p + PAGE, N - 1);
 	CHECK(read_number(SIM "hot") > 0);
 	CHECK_EQ(write_text(node_file("lease_ms"), "20000"), 0);
-	CHECK_EQ(write_text(SIM "drop", "0"), 0);
+	debug_set(SIM "drop", "0");
 	CHECK(WAIT_FOR(SETTLES, state_is("open")));
 	read_once(p + PAGE, N - 1, 1);
 	pass();
@@ -702,7 +702,7 @@ static void list(uint64_t pfn)
 	char text[32];
 
 	snprintf(text, sizeof(text), "%llu\n", (unsigned long long)pfn);
-	CHECK_EQ(write_text(SIM "hot", text), 0);
+	debug_set(SIM "hot", text);
 }
 
 static bool list_taken(void)

@@ -985,12 +985,12 @@ static void memory_stat(void)
 /* Tests have fewer ids: all that are in use now, and not one more. */
 static void no_more_ids(void)
 {
-	CHECK_EQ(write_text(DEBUGFS "max_owner_id", "1"), 0);
+	debug_set(DEBUGFS "max_owner_id", "1");
 }
 
 static void more_ids(void)
 {
-	CHECK_EQ(write_text(DEBUGFS "max_owner_id", "16777215"), 0);
+	debug_set(DEBUGFS "max_owner_id", "16777215");
 }
 
 /* No owner id is left: a cgroup can be made, and its pages are its parent's. */

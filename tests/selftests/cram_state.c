@@ -246,7 +246,7 @@ static void lost_state(void)
 
 	CHECK_EQ(write_text(node_file("lease_ms"), "400"), 0);
 	trace_lease(true);
-	CHECK_EQ(write_text(SIM "drop", "1"), 0);
+	debug_set(SIM "drop", "1");
 	CHECK(WAIT_FOR(SETTLES, state_is("lost")));
 	trace_lease(false);
 	CHECK(lost_by_lease());
@@ -256,7 +256,7 @@ static void lost_state(void)
 	CHECK_CONTENT(p, CHUNK, SEED);
 	CHECK_EQ(count_resident(p, CHUNK), CHUNK);
 
-	CHECK_EQ(write_text(SIM "drop", "0"), 0);
+	debug_set(SIM "drop", "0");
 	CHECK(WAIT_FOR(SETTLES, state_is("open")));
 	CHECK(WAIT_FOR(SETTLES, uevent_said("open")));
 	CHECK_EQ(cg_key(&cg_here, "cram.events", "node_open"), 1);

@@ -157,7 +157,7 @@ static void check_page(struct area *a, size_t i)
 		 (unsigned long long)pagemap(p), is_resident(p) ? ", resident" : "",
 		 all_zero(p, 1) ? ", all zeroes" : "");
 	fflush(stdout);
-	_exit(TAP_EXIT_FAIL);
+	_exit(KSFT_FAIL);
 }
 
 /* All that was written, and some of what was not. */

@@ -32,7 +32,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
 #define PAGE	4096UL
 #define MIB	(1UL << 20)

@@ -218,12 +218,17 @@ void poison_page(void *p);
 
 /* --- the kernel's own checks (CONFIG_CRAM_VERIFY) --------------------------- */
 
+/* Write to a debugging aid, of VERIFY or of the model device; skips where it is missing. */
+void debug_set(const char *path, const char *text);
+/* A number of one. */
+int64_t debug_number(const char *path);
 /*
  * Run the walker; what VERIFY has found since the scenario began, the walker's
- * findings included, or -errno. Shows them, unless there are none.
+ * findings included, or -errno. Shows them, unless there are none. A kernel without
+ * VERIFY finds nothing: setup() has said so.
  */
 int64_t run_walker(void);
-/* Findings since boot, the walker not run. */
+/* Findings since boot, the walker not run; 0 without VERIFY. */
 int64_t violations(void);
 
 /* --- machine-wide settings -------------------------------------------------- */
@@ -317,8 +322,6 @@ void run_scenarios(const struct scenario *table, size_t n, const char *suffix,
 unsigned int scale(void);
 /* What a test does @n times by default, T times as much, at least once. */
 unsigned int scaled(unsigned int n);
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #include "util_impl.h"
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # What the tests of the CXL driver share, sourced after lib-cxl.sh and lib-tap.sh:
-# processes with memory (tests/selftests/cxl_user.c), and what becomes of them.
+# processes with memory (tests/emulator/cxl_user.c), and what becomes of them.
 #
 #   refused_with WORDS COMMAND...    it fails, and says so
 #   node_up                          a region of MEMDEV (mem0) becomes an open node:
