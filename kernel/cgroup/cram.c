@@ -1223,7 +1223,8 @@ static int cram_max_show(struct seq_file *sf, void *v)
 
 /*
  * "max", or decimal digits and at most one of K, M and G. Stricter than
- * memparse(), for which "0x" and "99999999999999999999" are numbers.
+ * memparse(), for which "0x" and "99999999999999999999" are numbers, and than
+ * kstrtou64(), which takes a newline at the end: it would be before the unit here.
  */
 static int cram_parse_u64(char *buf, u64 *bytes)
 {
@@ -1248,7 +1249,7 @@ static int cram_parse_u64(char *buf, u64 *bytes)
 		shift += 10;
 		buf[len - 1] = '\0';
 	}
-	if (kstrtou64(buf, 10, bytes) || *bytes > U64_MAX >> shift)
+	if (strchr(buf, '\n') || kstrtou64(buf, 10, bytes) || *bytes > U64_MAX >> shift)
 		return -EINVAL;
 	*bytes <<= shift;
 	return 0;
@@ -1353,7 +1354,8 @@ static ssize_t cram_node_max_write(struct kernfs_open_file *of, char *buf,
 
 	value = strstrip(buf);
 	buf = strsep(&value, " \t");
-	if (!value || *buf != 'N' || !isdigit(buf[1]) || kstrtouint(buf + 1, 10, &nid))
+	if (!value || *buf != 'N' || !isdigit(buf[1]) || strchr(buf, '\n') ||
+	    kstrtouint(buf + 1, 10, &nid))
 		return -EINVAL;
 	err = cram_parse_bytes(strstrip(value), &max);
 	if (err)
@@ -1609,7 +1611,8 @@ static ssize_t cram_nodes_write(struct kernfs_open_file *of, char *buf,
 	if (!*buf) {
 		all = true;
 	} else if (strcmp(buf, "none")) {
-		if (nodelist_parse(buf, nodes) || nodes_empty(nodes))
+		/* The end of a list is a newline, whatever comes after it */
+		if (strchr(buf, '\n') || nodelist_parse(buf, nodes) || nodes_empty(nodes))
 			return -EINVAL;
 	}
 	if (!nodes_subset(nodes, cram_nodes))
