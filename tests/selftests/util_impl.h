@@ -1152,7 +1152,7 @@ static struct setting {
 	char path[200], value[64];
 } settings[] = {
 	{ "low_bytes" }, { "critical_bytes" }, { "writable_budget" }, { "page_max" },
-	{ "lease_ms" }, { HOT_RATE },
+	{ "lease_ms" }, { "reserve_bytes" }, { HOT_RATE },
 	{ "/proc/sys/vm/watermark_scale_factor" },
 	{ "/sys/kernel/mm/cram/enabled" },
 	{ SIM "drop" }, { SIM "fail" }, { SIM "delay_ms" }, { SIM "lie" },
