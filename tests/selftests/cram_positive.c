@@ -467,6 +467,21 @@ static void split(void)
 	hook_off(NULL);
 }
 
+/* Trying again does not hide it: the scenario would fail. */
+static void refused_for_good(void)
+{
+	int64_t all = sum_keys("/proc/vmstat", "cram_refuse_"), ends = passing_refusals();
+	void *p = map_pages(N);
+
+	fill(p, N, SEED);
+	CHECK_EQ(cg_write(&cg_here, "cram.max", "0"), 0);
+	CHECK(!madvise(p, N * PAGE, MADV_PAGEOUT), "%m");
+	CHECK_EQ(count_resident(p, N), 0);
+	check_refusals(all, ends);
+	CHECK(verdict->refused && !strcmp(verdict->refused, "what does not end"));
+	verdict->refused = NULL;
+}
+
 static const struct scenario scenarios[] = {
 	{ "control: hook huge_wp off", huge_wp, S_VIOLATES },
 	{ "control: hook huge_mprotect off", huge_mprotect, S_VIOLATES },
@@ -486,6 +501,7 @@ static const struct scenario scenarios[] = {
 	{ "control: hook revoking off", revoking, S_VIOLATES },
 	{ "control: slots corrupted", slots, S_VIOLATES },
 	{ "control: a lying device", lying_device, S_VIOLATES },
+	{ "control: a demotion that is refused for good", refused_for_good },
 	{ "control: hook admission off", admission, S_VIOLATES },
 };
 

@@ -200,7 +200,8 @@ int node_of(const void *p);			/* move_pages(2); -errno */
 
 /*
  * Make all pages resident with MADV_PAGEOUT; returns how many are. Retries for
- * some seconds: the node may want a fresh reading before it takes more.
+ * some seconds: the node may want a fresh reading before it takes more. A scenario in
+ * which more than one try is refused by anything else fails.
  */
 size_t try_demote(void *p, size_t pages);
 /*

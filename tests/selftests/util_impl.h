@@ -23,6 +23,8 @@ static struct verdict {
 	char skipped[200];
 	/* Of the demotions that had to be tried again: how many, and the most rounds. */
 	unsigned int tried_again, rounds;
+	/* What refused one for more than a round, if not what ends by itself */
+	const char *refused;
 } *verdict;
 
 __attribute__((format(printf, 1, 0)))
@@ -651,8 +653,35 @@ void drain_lru(void)
 	madvise(nothing, PAGE, MADV_COLD);
 }
 
+/*
+ * Refusals that end by themselves: the node wants a reading before it takes more, or has
+ * changed its state, or somebody looks at the page right now.
+ */
+static const char *const passing[] = {
+	"cram_refuse_room", "cram_refuse_state", "cram_refuse_page",
+};
+
+static int64_t passing_refusals(void)
+{
+	int64_t sum = 0;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(passing); i++)
+		sum += read_key("/proc/vmstat", passing[i]);
+	return sum;
+}
+
+/* Once more may be bad luck. After that, there is a refusal, and one that ends. */
+static void check_refusals(int64_t all, int64_t ends)
+{
+	if (passing_refusals() == ends)
+		verdict->refused = sum_keys("/proc/vmstat", "cram_refuse_") == all ?
+				   "nothing" : "what does not end";
+}
+
 size_t try_demote(void *p, size_t pages)
 {
+	int64_t all = sum_keys("/proc/vmstat", "cram_refuse_"), ends = passing_refusals();
 	double end = now() + SETTLES;
 	unsigned int rounds = 0;
 	size_t resident, i;
@@ -664,6 +693,8 @@ size_t try_demote(void *p, size_t pages)
 			verdict->tried_again += rounds == 1;
 			if (verdict->rounds < rounds)
 				verdict->rounds = rounds;
+			if (rounds > 1)
+				check_refusals(all, ends);
 		}
 		nap_ms(5);
 		/* What was refused may be in swap now: back with it. */
@@ -1249,6 +1280,11 @@ void run_scenario(const struct scenario *s, const char *suffix, unsigned int sec
 	if (verdict->rounds > 1)
 		tap_note("%u demotions were tried again, up to %u times", verdict->tried_again,
 			 verdict->rounds);
+	/* Looked at before anything is put right */
+	if (verdict->refused) {
+		tap_note("a demotion was tried again and again, refused by %s", verdict->refused);
+		good = false;
+	}
 	settings_restore();
 	/* One failure is one, not many. */
 	if (!good || skipped || s->flags & (S_VIOLATES | S_OPERATED))
