@@ -3,9 +3,10 @@
 # usage: kunit.sh [--help]
 #
 # Guest script: hand on what the kernel's own unit tests have found at boot, one
-# TAP line for each test case. WANTED names the suites that have to be there.
+# TAP line for each test case. WANTED names the suites that have to be there. What is
+# at random in them is the same for the same SEED=.
 set -eu
-case ${1-} in --help) sed -n '3,6s/^# \{0,1\}//p' "$0"; exit ;; esac
+case ${1-} in --help) sed -n '3,7s/^# \{0,1\}//p' "$0"; exit ;; esac
 
 # shellcheck source=tests/suites/lib-tap.sh
 . ./lib-tap.sh
@@ -17,6 +18,7 @@ for suite in $(echo "$WANTED" | tr , " "); do
 		report 1 "$suite: did not run" || :
 		continue
 	fi
+	sed -n 's/.*: seed \([0-9]*\)$/# seed \1/p' "$results" | sort -u
 	cases=$(sed -n "s/^    \(ok\|not ok\) [0-9]* /\1 /p" "$results")
 	[ -n "$cases" ] || report 1 "$suite: has no test cases" || :
 	while read -r line; do
