@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # A device that does not keep to the interface: what it is taken for, what the
-# driver refuses, event records, and the time that answers take. WAYS=2: the last,
-# with two devices in one region.
+# driver refuses, event records, the time that answers take, and answers at random
+# (SEED= has the same again). WAYS=2: only the time, with two devices in one region.
 cd "$(dirname "$0")" || exit 1
 . ./lib-cxl.sh
 . ./lib-tap.sh
@@ -163,7 +163,7 @@ lost_by() { # ANSWER: to Get Capacity; and the node opens when it is true again
 }
 short_answers() {
 	lost_by '"length": 63' && lost_by '"length": 0' && lost_by '"execute": false' &&
-		lost_by '"return-code": 5'
+		lost_by '"return-code": 5' && lost_by '"return-code": 1234'
 }
 hot_lies() {
 	# Two entries, beyond the end and inside a page; then more entries than there are
@@ -331,6 +331,66 @@ bound_too_early() {
 }
 background_over() { [ "$(cxl_query cram0 zeroed)" != "$zeroed" ]; }
 
+# --- answers at random ----------------------------------------------------------
+
+# Commands for qmp, one a line: an answer, and sometimes an event. Content is not touched
+# by what these say: no answer has a reset that was none, none goes on in the background
+# or comes late. With LOSSY it may.
+random_answers() { # SEED LOSSY
+	awk -v seed="$1" -v lossy="$2" -v capacity="$CAPACITY" -v hot="$HOT" -v events="$GET_EVENTS" \
+		-v clear="$CLEAR_EVENTS" -v marks="$SET_MARKS" -v media="$MEDIA" '
+	function below(n) { return int(rand() * n) }
+	function bytes(n,  s) { while (n-- > 0) s = s sprintf("%02x", below(3) ? below(256) : 255 * below(2)); return s }
+	function code() { return below(2) ? 2 + below(40) : 2 + below(65534) }
+	function command(name, arguments) {
+		printf "{\"execute\": \"cxl-%s\", \"arguments\": {\"path\": \"cram0\", %s}}\n", name, arguments
+	}
+	BEGIN {
+		srand(seed)
+		n = split(capacity " " capacity " " capacity " " hot " " events " " clear " " marks " " media, ops, " ")
+		for (i = 0; i < 2000; i++) {
+			op = ops[1 + below(n)]
+			kind = below(4)
+			if (kind == 0) {
+				len = 1 + below(8)
+				# Bytes 32 to 39 of a reading count resets
+				at = below(64 - len)
+				if (op == capacity && !lossy && at < 40 && at + len > 32)
+					at = 40
+				what = sprintf("\"offset\": %d, \"payload\": \"%s\"", at, bytes(len))
+			} else if (kind == 1) {
+				what = sprintf("\"length\": %d", below(80))
+			} else if (kind == 2) {
+				what = sprintf("\"execute\": false, \"return-code\": %d", code())
+			} else {
+				what = sprintf("\"return-code\": %d", code())
+			}
+			command("cram-set-answer", sprintf("\"opcode\": %d, %s, \"times\": %d", op, what, 1 + below(6)))
+			if (!below(10))
+				command("inject-general-media-event", "\"log\": \"informational\", \"flags\": 1, " \
+					"\"dpa\": 4096, \"descriptor\": 0, \"type\": 0, \"transaction-type\": 0")
+		}
+	}'
+}
+at_random() { # SECONDS LOSSY
+	end=$(($(uptime_ms) + $1 * 1000))
+	nr=0
+	random_answers "$SEED" "$2" > /tmp/answers
+	while [ "$(uptime_ms)" -lt "$end" ]; do
+		sed -n "$((nr + 1)),$((nr + 8))p" /tmp/answers | ./qmp - > /tmp/answered
+		nr=$((nr + 8))
+		# What was found to be untrue is believed again
+		node_set state open 2> /dev/null
+	done
+	for op in $CAPACITY $HOT $GET_EVENTS $CLEAR_EVENTS $SET_MARKS $MEDIA; do
+		cxl_answer cram0 "\"opcode\": $op"
+	done
+	cat /tmp/answered
+	echo "seed $SEED, $nr commands"
+	[ "$nr" -gt 8 ] && grep -q return /tmp/answered
+}
+reopens() { node_set state open && state_is open; }
+
 # A device that says that it has failed, and does it all the same, later
 meets_wrong_bytes() { # NAME...
 	cxl_answer cram0 "\"opcode\": $MEDIA, \"late\": 2000, \"return-code\": 4" || return
@@ -364,7 +424,9 @@ if [ "$WAYS" = 2 ]; then
 	exit $failed
 fi
 
-echo "1..39"
+echo "1..45"
+: "${SEED:=$(date +%s)}"
+echo "# seed $SEED"
 DEVICES=cram0
 MEMDEV=$(cxl_memdevs)
 PCI=$(readlink -f "$CXL/$MEMDEV/..")
@@ -421,6 +483,12 @@ on_time
 check "what was freed is zeroed in the end" within 60 nothing_freed
 
 busy a b
+check "answers at random, while the node is in use" at_random 15 0
+check "nothing is lost by them" calm a b
+check "all content is right" user_verify a b
+check "with its own answers again, the node opens" within 60 reopens
+
+busy a b
 check "a trim that goes on in the background closes the node" in_background $MEDIA
 check "and nothing is lost by it" calm a b
 check "all content is right" user_verify a b
@@ -437,4 +505,9 @@ user_end one
 
 busy a b
 check "control: zeroing that was not to be expected does" meets_wrong_bytes a b
+cxl_answer cram0 "\"opcode\": $MEDIA"
+
+# Whoever has pages there may be told that they are lost
+check "answers at random, with resets that were none" at_random 8 1
+check "the driver bound anew uses the device again" within 60 bind_anew
 exit $failed
