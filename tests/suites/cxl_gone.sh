@@ -8,42 +8,6 @@ cd "$(dirname "$0")" || exit 1
 . ./lib-tap.sh
 . ./lib-cxl-test.sh
 
-device_gone() { ! find "$CXL/" -name 'mem*' | grep -q .; }
-unplug() {
-	./qmp '{"execute": "device_del", "arguments": {"id": "cram0"}}' &&
-		within 60 device_gone && cxl_node_gone 30000
-}
-pull() {
-	./pci_pull "$PORT" && within 60 device_gone && cxl_node_gone 60000
-}
-add() {
-	./qmp '{"execute": "device_add", "arguments": {"driver": "cxl-cram", "id": "cram0",
-		"bus": "cxlrp0", "sn": 1, "volatile-memdev": "cxlmem0", "physical-size": 67108864}}' 
-}
-# The thread of its interrupt, which does all of it
-pciehp_idle() {
-	thread=$(grep -lsx 'irq/[0-9]*-pciehp' /proc/[0-9]*/comm)
-	[ "$(cut -d' ' -f3 "${thread%comm}stat")" = S ]
-}
-slot_is() { # on|off, for good
-	./pci_pull "$PORT" "$1" && pciehp_idle && ./pci_pull "$PORT" "$1"
-}
-slot_at_rest() { slot_is on || slot_is off; }
-# The device comes back, and the region is made anew. That is a press of the slot's
-# attention button, too, and must not come before pciehp is done with the slot:
-# - It turns the indicator off a second after the power, when drivers are long
-#   gone, and QEMU ejects what is in a slot whose power and indicator go off.
-# - Then it looks whether there is a new card, and takes the press, which it sees
-#   last, for a wish to have it turned off again.
-# The name of the old device may be taken for a moment longer.
-add_for_good() {
-	within 60 slot_is off && within 30 add && within 60 slot_at_rest && slot_is on
-}
-plug() {
-	echo "$REGION" > "$CXL_ROOT/delete_region"
-	add_for_good || { echo "again"; add_for_good; } || return
-	within 60 cxl_ready 1 && MEMDEV=$(cxl_memdevs) && node_up
-}
 memdev_unbound() { write "$MEMDEV" /sys/bus/cxl/drivers/cxl_mem/unbind && ! cxl_decoder "$MEMDEV"; }
 
 echo "TAP version 13"

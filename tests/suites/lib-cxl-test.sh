@@ -7,6 +7,7 @@
 #   refused_with WORDS COMMAND...    it fails, and says so
 #   node_up                          a region of MEMDEV (mem0) becomes an open node:
 #                                    sets REGION, NODE, DEV, PCI and PORT
+#   unplug, pull, plug               the device goes, orderly or by surprise, and is back
 #   user_start NAME CGROUP MIB [WORDS], user_ask NAME WORD, user_end NAME
 #   user_alive NAME
 #   busy NAME...                     they write, read and demote, and have begun to;
@@ -55,6 +56,45 @@ node_up() {
 node_file() { cat "/sys/devices/system/node/node$NODE/cram/$1"; }
 node_set() { write "$2" "/sys/devices/system/node/node$NODE/cram/$1"; }
 state_is() { [ "$(node_file state)" = "$1" ]; }
+
+# --- unplugged, and back ---------------------------------------------------------
+
+device_gone() { ! find "$CXL/" -name 'mem*' | grep -q .; }
+unplug() {
+	./qmp '{"execute": "device_del", "arguments": {"id": "cram0"}}' &&
+		within 60 device_gone && cxl_node_gone 30000
+}
+pull() {
+	./pci_pull "$PORT" && within 60 device_gone && cxl_node_gone 60000
+}
+add() {
+	./qmp '{"execute": "device_add", "arguments": {"driver": "cxl-cram", "id": "cram0",
+		"bus": "cxlrp0", "sn": 1, "volatile-memdev": "cxlmem0", "physical-size": 67108864}}' 
+}
+# The thread of its interrupt, which does all of it
+pciehp_idle() {
+	thread=$(grep -lsx 'irq/[0-9]*-pciehp' /proc/[0-9]*/comm)
+	[ "$(cut -d' ' -f3 "${thread%comm}stat")" = S ]
+}
+slot_is() { # on|off, for good
+	./pci_pull "$PORT" "$1" && pciehp_idle && ./pci_pull "$PORT" "$1"
+}
+slot_at_rest() { slot_is on || slot_is off; }
+# The device comes back, and the region is made anew. That is a press of the slot's
+# attention button, too, and must not come before pciehp is done with the slot:
+# - It turns the indicator off a second after the power, when drivers are long
+#   gone, and QEMU ejects what is in a slot whose power and indicator go off.
+# - Then it looks whether there is a new card, and takes the press, which it sees
+#   last, for a wish to have it turned off again.
+# The name of the old device may be taken for a moment longer.
+add_for_good() {
+	within 60 slot_is off && within 30 add && within 60 slot_at_rest && slot_is on
+}
+plug() {
+	echo "$REGION" > "$CXL_ROOT/delete_region"
+	add_for_good || { echo "again"; add_for_good; } || return
+	within 60 cxl_ready 1 && MEMDEV=$(cxl_memdevs) && node_up
+}
 
 # --- processes ----------------------------------------------------------------
 
