@@ -59,7 +59,7 @@ systemd: $(DEPS) ## build a systemd with CRAM*= settings from Debian's source; o
 	@scripts/systemd
 
 .PHONY: crun
-crun: $(DEPS) ## build crun with patches/crun (build/crun/crun); once, then cached
+crun: $(DEPS) ## build crun with patches/crun (build/crun-cram); once, then cached
 	@scripts/crun
 
 .PHONY: tests
@@ -186,4 +186,4 @@ shellcheck: $(DEPS) ## check all shell scripts
 
 .PHONY: clean
 clean: ## remove what was built, but not build/linux and build/systemd
-	rm -rf build/cramcg build/deb build/kbuild* build/tests build/modules build/vm build/check build/series build/crun build/systemd-native $(DEPS)
+	rm -rf build/cramcg build/deb build/kbuild* build/tests build/modules build/vm build/check build/series build/crun-cram build/systemd-native $(DEPS)

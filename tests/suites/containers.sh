@@ -1,0 +1,138 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Containers in Debian, beyond the recipes: bad values through runc and crun, and crun with
+# patches/crun.  Needs a node (DEVICE=sim or cxl), what "make cramcg-stage" has installed,
+# and crun-cram beside it.
+#
+# ONLY=PART: bad or crun, with which the words of its tests begin.
+#
+# shellcheck disable=SC2016 # for the shells that run it
+
+cd "$(dirname "$0")" || exit 1
+. ./lib-tap.sh
+
+CG=/sys/fs/cgroup
+EXAMPLES=/usr/local/share/doc/cramcg/examples
+# As in recipes.sh
+export GOGC=off GODEBUG=asyncpreemptoff=1
+
+is() { [ "$1" = "$2" ] || { echo "\"$1\" is not \"$2\""; return 1; }; }
+says() { # STATUS REGEX COMMAND...: ends so (+: not 0), and has a line that is so
+	local want=$1 regex=$2 status=0
+	shift 2
+	if [ "$(type -t "$1")" = function ]; then
+		"$@" > /tmp/said 2>&1 < /dev/null || status=$?
+	else
+		timeout 120 "$@" > /tmp/said 2>&1 < /dev/null || status=$?
+	fi
+	[ "$want" != + ] || [ "$status" = 0 ] || want=$status
+	[ "$status" != "$want" ] || ! grep -Eq -e "$regex" /tmp/said || return 0
+	cat -v /tmp/said
+	echo "(status $status)"
+	return 1
+}
+ok() { # WORDS COMMAND...: a test of this part
+	local words="$part: $1"
+	shift
+	check "$words" "$@"
+}
+values() { cat "$@" | tr '\n' ' '; }
+disable() { # as after boot
+	find $CG -depth -name cgroup.subtree_control -exec grep -slw cram {} + | while read -r file; do
+		echo -cram > "$file"
+	done
+}
+enabled_nowhere() { ! grep -w cram $CG/cgroup.subtree_control; }
+# What is refused may leave nothing that runs.  (crun leaves an empty cgroup behind,
+# whatever the reason.)
+clean() {
+	local left
+	left=$(find "$CG/demo" -name cgroup.procs -exec cat {} + 2> /dev/null)
+	[ -z "$left" ] || { echo "still running: $left"; return 1; }
+	[ ! -e $CG/demo ] || find $CG/demo -depth -type d -exec rmdir {} +
+}
+refused() { # REGEX COMMAND...
+	says + "$@" && clean
+}
+detached() { # RUNTIME [OPTION...]
+	"$@" run --detach --bundle /run/bundle demo < /dev/null > /tmp/said 2>&1 || { cat /tmp/said; return 1; }
+}
+
+# --- bad values, through each way in -------------------------------------------------
+BAD=(-1 99999999999999999999999999 text '')
+
+bundle() { # KEY VALUE: limits in unified or in an annotation, with the hook
+	if [[ $1 = org.* ]]; then
+		jq --arg k "$1" --arg v "$2" '.annotations[$k] = $v' $EXAMPLES/oci-hook.json
+	else
+		jq --arg k "$1" --arg v "$2" '.linux.resources.unified[$k] = $v' $EXAMPLES/oci-unified.json
+	fi > /run/bundle/config.json
+}
+logged() { journalctl --boot --identifier oci-cram-hook | grep -F -e "$1"; }
+part_bad() {
+	local value
+	for value in "${BAD[@]}"; do
+		bundle org.cram.max "$value"
+		# (With crun: runc enables every controller, whatever comes of it.)
+		disable
+		ok "crun, hook: cram.max=$value" refused 'error executing hook .*oci-cram-hook' crun run --bundle /run/bundle demo
+		ok "  cram is enabled nowhere" enabled_nowhere
+		ok "  the journal has the reason" within 10 logged "org.cram.max: cram.max: \"$value\" not written"
+		ok "runc, hook: cram.max=$value" refused "oci-cram-hook: org.cram.max: cram.max: .*$value" runc run --bundle /run/bundle demo
+	done
+	bundle org.cram.nodes 77
+	disable
+	ok "crun, hook: a node that is none" refused 'error executing hook .*oci-cram-hook' crun run --bundle /run/bundle demo
+	ok "  cram is enabled nowhere" enabled_nowhere
+	ok "  the journal has the reason" within 10 logged 'node 77 is not a cram node'
+	bundle org.cram.maximum 1M
+	ok "runc, hook: an annotation that is none" refused 'org.cram.maximum: there is no such setting' runc run --bundle /run/bundle demo
+	# An empty value writes nothing: what the kernel says is that all is well
+	for value in -1 99999999999999999999999999 text; do
+		bundle cram.max "$value"
+		ok "runc, unified: cram.max=$value" refused 'cram.max' runc run --bundle /run/bundle demo
+		ok "crun with patches/crun, unified: cram.max=$value" refused 'write to `cram.max`' ./crun-cram run --bundle /run/bundle demo
+	done
+	bundle cram.nodes 77
+	ok "runc, unified: a node that is none" refused 'cram.nodes' runc run --bundle /run/bundle demo
+}
+
+# --- crun with patches/crun ----------------------------------------------------------
+part_crun() {
+	disable
+	cp $EXAMPLES/oci-unified.json /run/bundle/config.json
+	ok "as it is it refuses unified" says + 'controller `cram` is not available' crun run --bundle /run/bundle demo
+	clean
+	ok "with the patch it starts" detached ./crun-cram
+	ok "  with its limits" is "$(values $CG/demo/unified/cram.{max,low,writable_budget})" "67108864 4194304 8388608 "
+	./crun-cram delete --force demo
+	clean
+	disable
+	jq '.linux.cgroupsPath = "system.slice:demo:unified"' $EXAMPLES/oci-unified.json > /run/bundle/config.json
+	ok "with systemd as manager" detached ./crun-cram --systemd-cgroup
+	ok "  with its limits" is "$(values $CG/system.slice/demo-unified.scope/container/cram.{max,low,writable_budget})" "67108864 4194304 8388608 "
+	./crun-cram --systemd-cgroup delete --force demo
+	disable
+	jq 'del(.linux.resources)' $EXAMPLES/oci-unified.json > /run/bundle/config.json
+	ok "a container that asks for nothing" detached ./crun-cram
+	ok "  has cram enabled nowhere" enabled_nowhere
+	./crun-cram delete --force demo
+	clean
+}
+
+clean_up() {
+	rm -rf /run/bundle
+	disable
+} > /dev/null 2>&1
+trap clean_up EXIT
+
+echo "TAP version 13"
+mkdir /run/bundle
+$EXAMPLES/demo-image --root-only
+for part in bad crun; do
+	[ -z "${ONLY:-}" ] || [[ $part =~ ${ONLY} ]] || continue
+	"part_$part"
+done
+echo "1..$n"
+exit "$failed"
