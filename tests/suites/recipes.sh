@@ -24,12 +24,12 @@
 # look at what follows a "!"; within SECONDS COMMAND..., until it succeeds; says REGEX
 # COMMAND..., with a line that is so, whatever the status.
 #
-# ONLY=NAME picks, as everywhere; LIMIT=300: seconds for one.
+# ONLY=NAME picks, as everywhere; LIMIT=600: seconds for one.
 
 cd "$(dirname "$0")" || exit 1
 . ./lib-tap.sh
 
-: "${LIMIT:=300}" "${DOCUMENT:=cram-integration.rst}"
+: "${LIMIT:=600}" "${DOCUMENT:=cram-integration.rst}"
 
 # Programs in Go start twice as fast in a guest: nothing is collected in the second that they
 # live, and no signals interrupt them.
