@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Containers in Debian, beyond the recipes: bad values through runc and crun, and crun with
-# patches/crun.  Needs a node (DEVICE=sim or cxl), what "make cramcg-stage" has installed,
-# and crun-cram beside it.
+# Containers in Debian, beyond the recipes: bad values through runc, crun and libcgroup,
+# crun with patches/crun, checkpoint and restore.  Needs a node (DEVICE=sim or cxl), what
+# "make cramcg-stage" has installed, and crun-cram beside it.
 #
-# ONLY=PART: bad or crun, with which the words of its tests begin.
+# ONLY=PART: bad, libcgroup, crun or checkpoint, with which the words of its tests begin.
 #
 # shellcheck disable=SC2016 # for the shells that run it
 
@@ -98,6 +98,30 @@ part_bad() {
 	ok "runc, unified: a node that is none" refused 'cram.nodes' runc run --bundle /run/bundle demo
 }
 
+configured() { sed "s/\"128M\"/\"$1\"/" $EXAMPLES/cgconfig.conf > /run/bundle/cgconfig.conf; }
+part_libcgroup() {
+	local value
+	cgcreate -g cram:demo
+	cgset -r cram.max=64M demo
+	for value in "${BAD[@]}"; do
+		ok "cgset: a bad value: cram.max=$value" says + . cgset -r "cram.max=$value" demo
+		ok "  the limit stands" is "$(values $CG/demo/cram.max)" "67108864 "
+	done
+	ok "cgset: a node that is none" says + . cgset -r cram.nodes=77 demo
+	ok "  no node is set" is "$(cat $CG/demo/cram.nodes)" ""
+	cgdelete -g cram:demo
+	for value in -1 99999999999999999999999999 text; do
+		configured "$value"
+		ok "cgconfigparser: a bad value: cram.max=$value" says 91 . cgconfigparser -l /run/bundle/cgconfig.conf
+		ok "  nothing is left" [ ! -e $CG/batch ]
+		[ ! -e $CG/batch ] || cgdelete -r -g memory,cram:batch
+	done
+	configured ''
+	ok "cgconfigparser: an empty value" cgconfigparser -l /run/bundle/cgconfig.conf
+	ok "  sets nothing" is "$(cat $CG/batch/nightly/cram.max $CG/batch/nightly/cram.low)" "$(printf 'max\n16777216')"
+	cgdelete -r -g memory,cram:batch
+}
+
 # --- crun with patches/crun ----------------------------------------------------------
 part_crun() {
 	disable
@@ -121,6 +145,46 @@ part_crun() {
 	clean
 }
 
+# --- checkpoint and restore ---------------------------------------------------------------
+# What is restored has new pages; the limits come from its configuration.
+FILL='x=$(yes abcdefg | head -c 10000000); n=0; while sleep 1; do n=$((n + 1)); echo ${#x} > /proc/self/comm; done'
+resident() { [ "$(cat "$1/cram.current")" -gt 2000000 ]; }
+push_out() {
+	echo 8M > "$1/memory.reclaim" || :
+	resident "$1"
+}
+checkpoint() { # RUNTIME
+	local c=$CG/demo/hook
+	# (With a file of ours as its output it could not be taken apart.)
+	"$1" run --detach --bundle /run/bundle demo < /dev/null > /dev/null 2>&1 &&
+		within 200 push_out $c &&
+		"$1" checkpoint --image-path /run/image --work-path /run/work demo &&
+		"$1" restore --detach --image-path /run/image --work-path /run/work --bundle /run/bundle demo < /dev/null > /dev/null 2>&1 || return
+	# crun runs no hooks when it restores: what they set is set by hand
+	if [ "$1" = crun ]; then
+		is "$(values $c/cram.max)" "max " && cramcg set /demo/hook max=64M || return
+	fi
+	is "$(values $c/cram.max)" "67108864 " && grep -q . $c/cgroup.procs && within 60 push_out $c
+}
+reported() {
+	"$@" || { grep -hE 'Error|Warn' /run/work/*.log; return 1; }
+}
+part_checkpoint() {
+	local runtime
+	# (CRIU locks a network of the container's own with iptables, which is not there.)
+	jq --arg fill "$FILL" '.process.args = ["sh", "-c", $fill] | .linux.namespaces -= [{ type: "network" }]' \
+		$EXAMPLES/oci-hook.json > /run/bundle/config.json
+	criu check > /tmp/criu 2>&1
+	echo "# criu check: $(tail -n 1 /tmp/criu)"
+	for runtime in runc crun; do
+		mkdir /run/image /run/work
+		ok "with resident pages, $runtime" reported checkpoint "$runtime"
+		"$runtime" delete --force demo > /dev/null 2>&1
+		clean
+		rm -rf /run/image /run/work
+	done
+}
+
 clean_up() {
 	rm -rf /run/bundle
 	disable
@@ -130,7 +194,7 @@ trap clean_up EXIT
 echo "TAP version 13"
 mkdir /run/bundle
 $EXAMPLES/demo-image --root-only
-for part in bad crun; do
+for part in bad libcgroup crun checkpoint; do
 	[ -z "${ONLY:-}" ] || [[ $part =~ ${ONLY} ]] || continue
 	"part_$part"
 done
