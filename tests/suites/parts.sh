@@ -8,7 +8,11 @@ cd "$(dirname "$0")" || exit 1
 
 # shellcheck disable=SC2016 # for awk
 merge='
-function result(good, words) { print (good ? "" : "not ") "ok " ++n " - " part ": " words; failed += !good }
+function result(good, words) {
+	print (good ? "" : "not ") "ok " ++n " - " part ": " words
+	fflush()	# a run that is cut off says how far it came
+	failed += !good
+}
 { sub(/\r$/, "") }
 /^TAP version/ { next }
 /^1\.\.[0-9]+/ {
