@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # cramcg against the real kernel and the real systemd.  Needs a node (DEVICE=sim or cxl)
-# and beside it cramcg and libcramcg.so.1; leaves nothing behind, so it can be run in a
-# boot that others use.
+# and beside it cramcg, libcramcg.so.1 and cxl_user; leaves nothing behind, so it can be
+# run in a boot that others use.
 
 # shellcheck disable=SC2016 # for the shells that run it
 
@@ -66,15 +66,18 @@ limits() { # CGROUP FILE=VALUE...
 }
 current() { echo "$(< "$T/$1/cram.current")"; }
 # A process in cgroup $1 with $2 MiB that compress well, all of it filled
-user() {
-	python3 -c 'import os, sys, time
-open(sys.argv[1] + "/cgroup.procs", "w").write("0")
-b = bytearray(bytes(range(64)) * 64 * 256 * int(sys.argv[2]))
-open(sys.argv[3], "w").close()
-time.sleep(1000)' "$T/$1" "$2" /tmp/filled > /dev/null 2>&1 &
-	echo $! >> /tmp/users
-	within 30 test -e /tmp/filled
-	rm -f /tmp/filled
+user() { # CGROUP MIB
+	local pid
+	rm -f "/tmp/$1".*
+	mkfifo "/tmp/$1.in"
+	./cxl_user "/tmp/$1" "$T/$1" "$2" > "/tmp/$1.log" 2>&1 & pid=$!
+	echo "$pid" >> /tmp/users
+	within 60 test -e "/tmp/$1.out" || { cat "/tmp/$1.log"; return 1; }
+}
+user_does() { # CGROUP WORD
+	rm -f "/tmp/$1.out"
+	echo "$2" > "/tmp/$1.in"
+	within 60 test -e "/tmp/$1.out"
 }
 demote() { # CGROUP MIB: so much is resident; some may be refused, and is asked for again
 	local left
@@ -133,6 +136,11 @@ watch_tells() {
 	wait "$pid"
 	has /tmp/watched '"event": *"max"' && has /tmp/watched '"new": *[1-9]'
 }
+# A page that is in a pipe cannot leave its node
+drain_names_holder() {
+	user b 4 && user_does b pageout && user_does b hold || return
+	says 4 "^ +PID $(tail -n 1 /tmp/users) +cxl_user " cramcg drain "$NODE" && user_does b release
+}
 doctor_says() { cramcg doctor || :; }
 drains() { cramcg drain "$NODE" && is "$(< "$SYS/used_bytes")" 0; }
 state_is() { is "$(< "$SYS/state")" "$1"; }
@@ -162,13 +170,17 @@ service_gets_signal() {
 	within 60 runs_sleep "$CG/system.slice/cramcg-y.service" > /dev/null 2>&1
 	ends_by_term "$pid"
 }
-service_has_input() { is "$(echo over | cramcg run --service max=8M -- cat)" over; }
+# In one: what starts a service takes its time
+service_has_all() {
+	echo over | says 7 '^8388608$' cramcg run --service max=8M -- \
+		sh -c 'cat "/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)/cram.max"; cat; exit 7'
+}
 not_started() { has /tmp/said 'was not started' && has_not /tmp/said RAN; }
 starts() { systemctl start "$1" || { journalctl -u "$1"; return 1; }; }
 timer_starts() { systemctl start cramcg-metrics.timer && systemctl is-active cramcg-metrics.timer && systemctl stop cramcg-metrics.timer; }
 
 echo "TAP version 13"
-echo "1..72"
+echo "1..73"
 
 # --- from nothing -------------------------------------------------------------------
 check "doctor: the kernel has cram, and a node" doctor_is_content
@@ -225,6 +237,7 @@ check "reclaim" says 0 '' cramcg reclaim /cramcg-test/a 2M
 check "reclaim of more than there is ends in part" says 4 'less than that could be evicted' cramcg reclaim /cramcg-test/b 4M
 limits a max=max
 demote a 10
+check "drain: who holds a page is told" drain_names_holder
 check "drain: the node is empty" drains
 check "  doctor says so, and how to undo it" says 0 "cramcg node $NODE open" doctor_says
 check "node open" opens
@@ -273,9 +286,8 @@ check "run: a bad limit, and the command does not run" says 1 'not a cram node' 
 check "  it did not" has_not /tmp/said RAN
 check "run --cgroup without systemd: status" says 5 '' cramcg run --cgroup /cramcg-test/run max=4M -- sh -c 'exit 5'
 check "  and the cgroup is gone" test ! -e $T/run
-check "run --service: limit, status and output" says 7 '^8388608$' \
-	cramcg run --service max=8M -- sh -c 'cat "/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)/cram.max"; exit 7'
-check "run --service: input" service_has_input
+check "run --service: limit, status and output" service_has_all
+check "run --service: input" has /tmp/said "(^|$nl)over($nl|\$)"
 check "run --service: a signal reaches the command" service_gets_signal
 check "run --service: limits that cannot be had" says 1 'not a cram node' cramcg run --service nodes=0 -- echo RAN
 check "  and the command did not run" not_started
@@ -285,7 +297,8 @@ systemctl stop cramcg-z.service
 cp cramcg-apply.service cramcg-metrics.service cramcg-metrics.timer /run/systemd/system/
 printf '[Service]\nExecStart=/bin/sleep 1000\n' > /run/systemd/system/cramcg-test.service
 printf '[cgroup /cramcg-test/boot]\nmax = 2M\n[node %s]\nreserve_bytes = 9M\n' "$NODE" > /etc/cramcg/10-test.conf
-systemctl daemon-reload
+# systemd finds units that it has not looked for before.  To have it load all anew would
+# take longer than anything else here.
 check "cramcg-apply.service" starts cramcg-apply.service
 check "  what is in /etc/cramcg is in force" is "$(values $T/boot/cram.max /sys/devices/system/node/node"$NODE"/cram/reserve_bytes)" "2097152 9437184 "
 check "cramcg-metrics.service" starts cramcg-metrics.service
