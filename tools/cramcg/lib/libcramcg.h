@@ -149,7 +149,10 @@ int cramcg_settle(struct cramcg *ctx, const char *path, const char *key);
 /* Evict so much now; to: NULL, "swap" or "dram". -EAGAIN: less than that. */
 int cramcg_reclaim(struct cramcg *ctx, const char *path, uint64_t bytes, const char *to);
 
-/* Enable cram for path: in cgroup.subtree_control of all that are above it. */
+/*
+ * Enable cram for path: in cgroup.subtree_control of all that are above it, from the root
+ * down.  When that fails half-way, what is enabled stays: others may rely on it by then.
+ */
 int cramcg_enable(struct cramcg *ctx, const char *path);
 
 /* --- nodes --------------------------------------------------------------- */

@@ -112,26 +112,6 @@ static char *parent_at(const char *path, const char *slash)
 	return slash == path ? strdup("/") : strndup(path, slash - path);
 }
 
-/* Take back what was enabled, from below; keeps the reason why */
-static void disable_again(struct cramcg *ctx, const char *path, const char *from,
-			  const bool *enabled)
-{
-	char *why = ctx->error;
-
-	ctx->error = NULL;
-	for (const char *slash = from; slash >= path; slash--) {
-		_cleanup_free_ char *parent = NULL;
-
-		if (!enabled[slash - path])
-			continue;
-		parent = parent_at(path, slash);
-		if (parent)
-			write_control(ctx, parent, "-cram");
-	}
-	free(ctx->error);
-	ctx->error = why;
-}
-
 /*
  * Another process may be enabling cram at this moment: the kernel has the word in
  * cgroup.subtree_control before it has made the files below. A second
@@ -145,26 +125,22 @@ static bool has_files(struct cramcg *ctx, const char *path, const char *slash)
 	return dir >= 0 && !faccessat(dir, "cram.max", F_OK, 0);
 }
 
-/* From the root down: a controller has to be enabled in the parent first */
+/*
+ * From the root down: a controller has to be enabled in the parent first.  On a failure
+ * what was enabled above stays: another process may have found it enabled meanwhile and
+ * have set limits, which would be gone with it.
+ */
 int cramcg_enable(struct cramcg *ctx, const char *path)
 {
-	_cleanup_free_ bool *enabled = calloc(strlen(path) + 1, sizeof(*enabled));
 	int err = 0;
 
-	if (!enabled)
-		return fail(ctx, ENOMEM, "out of memory");
 	for (const char *slash = path; path[1] && slash && !err; slash = strchr(slash + 1, '/')) {
 		_cleanup_free_ char *parent = parent_at(path, slash);
-		bool was_enabled = parent && enables_cram(ctx, parent);
 
-		if (!parent) {
+		if (!parent)
 			err = fail(ctx, ENOMEM, "out of memory");
-		} else if (!was_enabled || !has_files(ctx, path, slash)) {
+		else if (!enables_cram(ctx, parent) || !has_files(ctx, path, slash))
 			err = write_control(ctx, parent, "+cram");
-			enabled[slash - path] = !err && !was_enabled;
-		}
-		if (err)
-			disable_again(ctx, path, slash, enabled);
 	}
 	return err;
 }
