@@ -104,8 +104,9 @@ int cramcg_node_canonical(struct cramcg *ctx, const struct cramcg_setting *setti
 
 /*
  * Set all of them, or none: everything is checked first, and what was written is
- * taken back when a later write fails.  All are in force when it returns; pages above
- * a lowered limit may still be there, see cramcg_settle().
+ * taken back when a later write fails, but for what somebody else has changed since.
+ * All are in force when it returns; pages above a lowered limit may still be there, see
+ * cramcg_settle().
  */
 int cramcg_set(struct cramcg *ctx, const char *path,
 	       const struct cramcg_setting *settings, size_t n);
@@ -115,8 +116,10 @@ int cramcg_node_set(struct cramcg *ctx, int node,
 /*
  * The same for many objects at once, and to look before: add settings, look at the
  * changes, commit.  Adding checks the value and reads the present one; nothing is
- * written before cramcg_plan_commit(), and all or nothing by it.  object is 'c' (name
- * is the path of a cgroup), 'n' (the number of a node) or 'm' (the machine, "").
+ * written before cramcg_plan_commit(), and all or nothing by it.  Commit reads again
+ * what differs, and locks the directories of the cgroups with flock(2) meanwhile: for
+ * up to two seconds in all it waits for others who do.  object is 'c' (name is the path
+ * of a cgroup), 'n' (the number of a node) or 'm' (the machine, "").
  */
 struct cramcg_plan;
 struct cramcg_change {

@@ -6,12 +6,17 @@
  *
  * Limits are written with O_NONBLOCK, which puts them in force and moves no page: a
  * rollback is quick then, and has nothing to undo but numbers.
+ *
+ * Plans of several processes for one cgroup come one after the other: commit locks its
+ * directory.  Who writes without this library is not stopped by that, so a rollback
+ * leaves alone what says something else than this plan has written.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 
 #include "internal.h"
 
@@ -23,8 +28,16 @@ struct entry {
 	char *where;
 	int dir;
 	char *old, *new;
+	char *wrote;		/* new, as the kernel says it */
 	bool differs, waits, written;
 };
+
+/*
+ * Whoever can read the directory of a cgroup can lock it, and keep the lock.  A commit
+ * takes milliseconds, so nobody in good faith makes another wait for so long.
+ */
+#define LOCK_TRIES	200
+#define LOCK_PAUSE_USEC	(10 * 1000)
 
 struct cramcg_plan {
 	struct cramcg *ctx;
@@ -49,6 +62,7 @@ static void free_entry(struct entry *e)
 	free(e->where);
 	free(e->old);
 	free(e->new);
+	free(e->wrote);
 }
 
 void cramcg_plan_free(struct cramcg_plan *plan)
@@ -134,16 +148,20 @@ static char *old_of_node(const char *text, const char *new)
 	return asprintf(&old, "%.*s max", len, new) < 0 ? NULL : old;
 }
 
-static int read_old(struct cramcg *ctx, struct entry *e)
+static int read_value(struct cramcg *ctx, const struct entry *e, char **value)
 {
-	int err = read_at(ctx, e->dir, e->where, e->file, &e->old);
-	char *text = e->old;
+	_cleanup_free_ char *text = NULL;
+	int err = read_at(ctx, e->dir, e->where, e->file, &text);
 
-	if (err || !(e->key->kind & VALUE_NODE_SIZE))
+	if (err)
 		return err;
-	e->old = old_of_node(text, e->new);
-	free(text);
-	return e->old ? 0 : fail(ctx, ENOMEM, "out of memory");
+	if (e->key->kind & VALUE_NODE_SIZE) {
+		*value = old_of_node(text, e->new);
+		return *value ? 0 : fail(ctx, ENOMEM, "out of memory");
+	}
+	*value = text;
+	text = NULL;
+	return 0;
 }
 
 struct on_node {
@@ -210,7 +228,7 @@ static int fill(struct cramcg *ctx, struct entry *e, const struct cramcg_setting
 		return err;
 	if (!e->name || key_file(e->key, &e->file))
 		return fail(ctx, ENOMEM, "out of memory");
-	err = read_old(ctx, e);
+	err = read_value(ctx, e, &e->old);
 	if (!err)
 		err = check_nodes(ctx, e);
 	if (err)
@@ -255,6 +273,14 @@ static int write_entry(struct cramcg *ctx, struct entry *e, const char *text)
 	return write_at(ctx, e->dir, e->where, e->file, text, e->object == 'c' ? O_NONBLOCK : 0);
 }
 
+/* What another process has written meanwhile is not this plan's to undo */
+static bool is_others(struct cramcg *ctx, const struct entry *e)
+{
+	_cleanup_free_ char *now = NULL;
+
+	return e->wrote && !read_value(ctx, e, &now) && strcmp(now, e->wrote);
+}
+
 static void roll_back(struct cramcg_plan *plan)
 {
 	_cleanup_free_ char *why = plan->ctx->error;
@@ -266,7 +292,7 @@ static void roll_back(struct cramcg_plan *plan)
 		if (!e->written)
 			continue;
 		e->written = false;
-		if (!write_entry(plan->ctx, e, e->old))
+		if (is_others(plan->ctx, e) || !write_entry(plan->ctx, e, e->old))
 			continue;
 		/* Rare, and worse than the error that led here: say both */
 		fail(plan->ctx, EIO, "%s; and it could not be undone: %s", why ? why : "",
@@ -284,7 +310,7 @@ static void roll_back(struct cramcg_plan *plan)
  * Values of one object can depend on each other: critical_bytes is at most low_bytes.
  * So what is refused is tried again after the others, until nothing more goes.
  */
-int cramcg_plan_commit(struct cramcg_plan *plan)
+static int write_all(struct cramcg_plan *plan)
 {
 	bool progress = true;
 	int err = 0;
@@ -299,19 +325,82 @@ int cramcg_plan_commit(struct cramcg_plan *plan)
 			if (e->written || !e->differs)
 				continue;
 			one = write_entry(plan->ctx, e, e->new);
-			if (!one)
+			if (!one) {
 				e->written = progress = true;
-			else if (one != -EINVAL) {
+				/* If it cannot be read, it is undone all the same */
+				read_value(plan->ctx, e, &e->wrote);
+			} else if (one != -EINVAL) {
 				roll_back(plan);
 				return one;
-			} else
+			} else {
 				err = one;
+			}
 		}
 		if (!err)
 			return 0;
 	}
-	if (err)
-		roll_back(plan);
+	roll_back(plan);
+	return err;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp((*(struct entry *const *)a)->name, (*(struct entry *const *)b)->name);
+}
+
+/*
+ * Each cgroup once, through its first entry, and in the order of names: so no two plans
+ * wait for each other.  Where there are no locks it goes on without.
+ */
+static void lock(struct entry **sorted, size_t n)
+{
+	int tries = LOCK_TRIES;
+
+	for (size_t i = 0; i < n; i++) {
+		if (i && !strcmp(sorted[i]->name, sorted[i - 1]->name))
+			continue;
+		while (flock(sorted[i]->dir, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK && tries > 0) {
+			tries--;
+			usleep(LOCK_PAUSE_USEC);
+		}
+	}
+}
+
+/* What it was when the plan was made may have been written by a plan that was undone since */
+static int read_again(struct cramcg_plan *plan)
+{
+	for (size_t i = 0; i < plan->n; i++) {
+		struct entry *e = &plan->entries[i];
+		char *now;
+		int err = read_value(plan->ctx, e, &now);
+
+		if (err)
+			return err;
+		free(e->old);
+		e->old = now;
+		e->differs = strcmp(e->old, e->new);
+	}
+	return 0;
+}
+
+int cramcg_plan_commit(struct cramcg_plan *plan)
+{
+	_cleanup_free_ struct entry **sorted = calloc(plan->n + 1, sizeof(*sorted));
+	size_t n = 0;
+	int err;
+
+	if (!sorted)
+		return fail(plan->ctx, ENOMEM, "out of memory");
+	for (size_t i = 0; i < plan->n; i++)
+		if (plan->entries[i].object == 'c')
+			sorted[n++] = &plan->entries[i];
+	qsort(sorted, n, sizeof(*sorted), compare_names);
+	lock(sorted, n);
+	err = read_again(plan);
+	if (!err)
+		err = write_all(plan);
+	for (size_t i = 0; i < n; i++)
+		flock(sorted[i]->dir, LOCK_UN);
 	return err;
 }
 

@@ -83,6 +83,21 @@ FAKE_FAIL="cram.low=ENOMEM" gives 1 'cram.low: "1048576" not written: Cannot all
 FAKE_FAIL="cram.low=EACCES" gives 1 'needs root' "set: no right" kernel set /tenants/a max=64M low=1M
 FAKE_FAIL="cram.page.max=EINVAL" gives 2 'is a size in bytes' "set: the kernel refuses a value" kernel set /tenants/a max=64M page.max=1M
 holds "set: nothing of all this changed anything" same "$before" "$(settings)"
+# Others write meanwhile
+fresh
+low=$(value tenants/a/cram.low)
+FAKE_FAIL="cram.low=ENOMEM" FAKE_RUN="cram.low=echo 16777216 > $cg/tenants/a/cram.max" gives 1 'Cannot allocate' "set: a write fails, and another process has set a limit meanwhile" kernel set /tenants/a max=64M low=1M
+holds "set: the limit of the other stays" is "$(value tenants/a/cram.max)" 16777216
+holds "  and what failed is as before" is "$(value tenants/a/cram.low)" "$low"
+FAKE_RUN="flock=echo max > $cg/tenants/a/cram.max" gives 0 '' "set: another process undoes what was to be set" kernel set --no-wait /tenants/a max=16M
+holds "set: it is set all the same" is "$(value tenants/a/cram.max)" 16777216
+holds "set: who has locked a cgroup is waited for" flock "$cg/tenants/a" bash -c '
+	"$1/cramcg" --root "$2" set --no-wait /tenants/a max=8M & sleep 0.4
+	cat "$2/sys/fs/cgroup/tenants/a/cram.max"
+	[ "$(cat "$2/sys/fs/cgroup/tenants/a/cram.max")" = 16777216 ]' _ "$build" "$root"
+holds "  and then it is set" bash -c 'for i in $(seq 100); do [ "$(cat "$1")" = 8388608 ] && exit; sleep 0.1; done; exit 1' _ "$cg/tenants/a/cram.max"
+holds "set: who keeps the lock stops nobody" flock "$cg/tenants/a" "$build/cramcg" --root "$root" set --no-wait /tenants/a max=4M
+fresh
 gives 4 'is in force, but cram.current is' "set: a limit below what is resident stays in force" kernel set /tenants/a max=1M
 holds "set: that limit is written" is "$(value tenants/a/cram.max)" 1048576
 gives 0 '' "set --no-wait" kernel set --no-wait /tenants/a max=2M
