@@ -10,13 +10,19 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <systemd/sd-bus.h>
 
 #include "dropin.h"
 
 #define COMMAND	"ExecStartPre=+" PREFIX "/bin/cramcg set --enable --now self"
+
+/* Whoever can read the directory can lock it, and keep the lock */
+#define LOCK_TRIES	500
+#define LOCK_PAUSE_USEC	(10 * 1000)
 
 bool dropin_possible(const char *unit)
 {
@@ -119,6 +125,32 @@ static int reload(void)
 	return status;
 }
 
+/* Another process removes the directory when it has failed, and it was empty */
+static bool is_there(int fd, const char *name)
+{
+	struct stat a, b;
+
+	return !fstat(fd, &a) && !stat(name, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/* Make the directory and lock it: an errno, or 0 */
+static int lock_dir(struct dropin *d)
+{
+	for (int tries = LOCK_TRIES; tries; tries--) {
+		if (mkdir(d->dir, 0755) && errno != EEXIST)
+			return errno;
+		d->lock = open(d->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (d->lock < 0 && errno != ENOENT)
+			return errno;
+		if (d->lock >= 0 && !flock(d->lock, LOCK_EX | LOCK_NB) && is_there(d->lock, d->dir))
+			return 0;
+		close_fd(&d->lock);
+		d->lock = -1;
+		usleep(LOCK_PAUSE_USEC);
+	}
+	return EBUSY;
+}
+
 static int write_copy(struct dropin *d, const char *text)
 {
 	FILE *f = fopen(d->copy, "we");
@@ -133,41 +165,47 @@ static int write_copy(struct dropin *d, const char *text)
 	return report(STATUS_FAILED, "%s: %s", d->copy, strerror(errno));
 }
 
-int dropin_prepare(struct dropin *d, const char *unit, const struct cramcg_setting *s, int n,
-		   bool runtime)
+int dropin_prepare(struct cramcg *ctx, struct dropin *d, const char *unit,
+		   const struct cramcg_setting *s, int n, bool runtime)
 {
-	_cleanup_free_ char *dir = NULL, *old = NULL, *text = NULL;
-	int status;
+	_cleanup_free_ char *old = NULL, *text = NULL;
+	int err;
 
-	if (asprintf(&dir, "%s/systemd/system/%s.d", runtime ? "/run" : "/etc", unit) < 0 ||
-	    asprintf(&d->name, "%s/50-cram.conf", dir) < 0 ||
-	    asprintf(&d->copy, "%s.new", d->name) < 0)
+	if (asprintf(&d->dir, "%s%s/systemd/system/%s.d", cramcg_root(ctx),
+		     runtime ? "/run" : "/etc", unit) < 0) {
+		d->dir = NULL;
 		return report(STATUS_FAILED, "out of memory");
-	old = read_file(d->name);
-	text = dropin_merge(old, s, n);
+	}
+	err = lock_dir(d);
+	if (err)
+		return report(STATUS_FAILED, "%s: %s", d->dir,
+			      err == EBUSY ? "another process keeps it locked" : strerror(err));
+	if (asprintf(&d->name, "%s/50-cram.conf", d->dir) < 0)
+		d->name = NULL;
+	else if (asprintf(&d->copy, "%s.new", d->name) < 0)
+		d->copy = NULL;
+	old = d->copy ? read_file(d->name) : NULL;
+	text = d->copy ? dropin_merge(old, s, n) : NULL;
 	if (!text)
 		return report(STATUS_FAILED, "out of memory");
-	if (mkdir(dir, 0755) && errno != EEXIST)
-		return report(STATUS_FAILED, "%s: %s", dir, strerror(errno));
-	status = write_copy(d, text);
-	if (status)
-		rmdir(dir);
-	return status;
+	return write_copy(d, text);
 }
 
-int dropin_finish(struct dropin *d, bool keep)
+int dropin_finish(struct cramcg *ctx, struct dropin *d, bool keep)
 {
 	int status = 0;
 
-	if (d->copy && !keep) {
-		unlink(d->copy);
-		*strrchr(d->copy, '/') = '\0';
-		rmdir(d->copy);		/* if nothing else is in it */
+	if (d->lock >= 0 && !keep) {
+		if (d->copy)
+			unlink(d->copy);
+		rmdir(d->dir);		/* if nothing else is in it */
 	} else if (d->copy && rename(d->copy, d->name)) {
 		status = report(STATUS_PART, "%s: %s; the limits are in force", d->name, strerror(errno));
-	} else if (d->copy) {
-		status = reload();
 	}
+	close_fd(&d->lock);
+	if (d->copy && keep && !status && !*cramcg_root(ctx))
+		status = reload();
+	free(d->dir);
 	free(d->name);
 	free(d->copy);
 	return status;

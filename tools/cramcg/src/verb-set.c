@@ -46,22 +46,35 @@ static int fill_plan(struct cramcg *ctx, struct cramcg_plan *plan, const char *p
 static int commit(struct cramcg *ctx, struct cramcg_plan *plan, const char *unit,
 		  const struct cramcg_setting *s, int n, bool runtime)
 {
-	struct dropin dropin = { 0 };
+	struct dropin dropin = { .lock = -1 };
 	int err = 0, status;
 
 	if (unit)
-		err = dropin_prepare(&dropin, unit, s, n, runtime);
+		err = dropin_prepare(ctx, &dropin, unit, s, n, runtime);
 	if (!err) {
 		err = cramcg_plan_commit(plan);
 		if (err)
 			err = report_error(ctx, err);
 	}
-	status = dropin_finish(&dropin, !err);
+	status = dropin_finish(ctx, &dropin, !err);
 	return err ? err : status;
 }
 
-static int set(struct cramcg *ctx, const char *path, const char *unit,
-	       const struct cramcg_setting *s, int n, const struct asked *asked)
+/* Which cgroup has this path now; 0: none */
+static ino_t cgroup_at(struct cramcg *ctx, const char *path)
+{
+	_cleanup_free_ char *name = NULL;
+	struct stat st;
+
+	if (asprintf(&name, "%s%s", cramcg_mount(ctx), path) < 0) {
+		name = NULL;
+		return 0;
+	}
+	return stat(name, &st) ? 0 : st.st_ino;
+}
+
+static int set_once(struct cramcg *ctx, const char *path, const char *unit,
+		    const struct cramcg_setting *s, int n, const struct asked *asked, bool print)
 {
 	struct cramcg_plan *plan;
 	int err = 0;
@@ -71,13 +84,33 @@ static int set(struct cramcg *ctx, const char *path, const char *unit,
 	if (err || (err = cramcg_plan_new(ctx, &plan)))
 		return report_error(ctx, err);
 	err = fill_plan(ctx, plan, path, s, n);
-	if (!err && (asked->dry || asked->json || isatty(STDOUT_FILENO)))
+	if (!err && print)
 		print_plan(plan, asked->json);
 	if (!err && !asked->dry)
 		err = commit(ctx, plan, unit, s, n, asked->runtime);
 	if (!err && !asked->dry && !asked->no_wait)
 		err = settle_plan(ctx, plan);
 	cramcg_plan_free(plan);
+	return err;
+}
+
+/*
+ * systemd can restart the service while its limits are set in the cgroup that it had, and
+ * before the drop-in is there: then the new cgroup has no limits yet.
+ */
+static int set(struct cramcg *ctx, const char *path, const char *unit,
+	       const struct cramcg_setting *s, int n, const struct asked *asked)
+{
+	bool print = asked->dry || asked->json || isatty(STDOUT_FILENO);
+	ino_t before, now = cgroup_at(ctx, path);
+	int err;
+
+	do {
+		before = now;
+		err = set_once(ctx, path, unit, s, n, asked, print);
+		print = false;
+		now = cgroup_at(ctx, path);
+	} while (!err && unit && !asked->dry && now && now != before);
 	return err;
 }
 

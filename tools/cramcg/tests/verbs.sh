@@ -91,7 +91,7 @@ holds "set: the limit of the other stays" is "$(value tenants/a/cram.max)" 16777
 holds "  and what failed is as before" is "$(value tenants/a/cram.low)" "$low"
 FAKE_RUN="flock=echo max > $cg/tenants/a/cram.max" gives 0 '' "set: another process undoes what was to be set" kernel set --no-wait /tenants/a max=16M
 holds "set: it is set all the same" is "$(value tenants/a/cram.max)" 16777216
-holds "set: who has locked a cgroup is waited for" flock "$cg/tenants/a" bash -c '
+holds "set: who has locked a cgroup is waited for" flock -o "$cg/tenants/a" bash -c '
 	"$1/cramcg" --root "$2" set --no-wait /tenants/a max=8M & sleep 0.4
 	cat "$2/sys/fs/cgroup/tenants/a/cram.max"
 	[ "$(cat "$2/sys/fs/cgroup/tenants/a/cram.max")" = 16777216 ]' _ "$build" "$root"
@@ -114,6 +114,26 @@ gives 0 '' "set nodes" kernel set /tenants/b nodes=2,1
 holds "set nodes: as the kernel has it" is "$(value tenants/b/cram.nodes)" "1-2"
 gives 2 'only services can keep settings' "set of a slice without --now" kernel set system.slice max=1G
 gives 0 '' "set --now of a unit" kernel set --now redis.service max=1G
+
+# The drop-in of a service, in the tree that --root names
+dropin=$root/etc/systemd/system/redis.service.d
+mkdir -p "${dropin%/*}"
+FAKE_FAIL="cram.max=ENOMEM" gives 1 'Cannot allocate' "set of a service: a write fails" kernel set redis.service max=1G
+holds "  and there is no drop-in" bash -c '! [ -e "$1" ]' _ "$dropin"
+gives 0 '' "set of a service" kernel set redis.service max=512M
+holds "set of a service: its drop-in" grep -qx 'ExecStartPre=+/.*/bin/cramcg set --enable --now self max=512M' "$dropin/50-cram.conf"
+holds "set of a service waits for another that does" flock -o "$dropin" bash -c '
+	"$1/cramcg" --root "$2" set --no-wait redis.service page.max=16M & sleep 0.4
+	sed "s/max=.*/low=1M/" "$3" > "$3.new" && mv "$3.new" "$3"' _ "$build" "$root" "$dropin/50-cram.conf"
+holds "  and keeps what that has set" bash -c 'for i in $(seq 100); do grep -q "self low=1M page.max=16M$" "$1" && exit; sleep 0.1; done; cat "$1"; exit 1' _ "$dropin/50-cram.conf"
+rm -r "$dropin"
+holds "set of a service by many at a time" bash -c 'for s in max=1G low=1M page.max=16M writable_budget=8M node.max=N1:4M node.max=N2:4M; do
+	"$1/cramcg" --root "$2" set --no-wait redis.service "$s" & done; s=0; for i in 1 2 3 4 5 6; do wait -n || s=1; done; exit $s' _ "$build" "$root"
+holds "  each is in the drop-in" is "$(grep -o '[a-z._]*=[^ ]*' "$dropin/50-cram.conf" | grep -v '=+' | sort | tr '\n' ' ')" "low=1M max=1G node.max=N1:4M node.max=N2:4M page.max=16M writable_budget=8M "
+redis=$cg/system.slice/redis.service
+FAKE_RUN="cram.max=mv $redis $cg/old; cp -r $cg/old $redis" gives 0 '' "set of a service that is restarted meanwhile" kernel set redis.service max=256M
+holds "  the new cgroup has the limit" is "$(cat "$redis/cram.max")" 268435456
+rm -r "$cg/old"
 holds "set --json" bash -c '"$@" set -J --dry-run /tenants/b max=1M | jq -e ".changes[0].waits == true and .changes[0].new == \"1048576\""' _ "$build/cramcg" --root "$root"
 fresh
 rm -f "$tmp/started"
