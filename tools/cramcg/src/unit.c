@@ -101,6 +101,19 @@ static int find_unit(struct cramcg *ctx, const char *name, char **path)
 		      "%s: no such unit has a cgroup: it does not run, or there is no such unit", name);
 }
 
+/*
+ * With DelegateSubgroup= systemd runs the programs of a service in a cgroup below that of
+ * the unit, and those that come before, such as ExecStartPre=, in UNIT/.control: what they
+ * set is meant for the unit.
+ */
+static void leave_control(char *path)
+{
+	char *last = strrchr(path, '/');
+
+	if (last && last != path && !strcmp(last, "/.control"))
+		*last = '\0';
+}
+
 int find_cgroup(struct cramcg *ctx, const char *name, char **path, char **unit)
 {
 	unsigned long pid;
@@ -114,6 +127,8 @@ int find_cgroup(struct cramcg *ctx, const char *name, char **path, char **unit)
 	}
 	if (!strcmp(name, "self") || parse_number(name, 999999999, &pid)) {
 		err = cramcg_path_of_pid(ctx, *name == 's' ? 0 : pid, path);
+		if (!err && *name == 's')
+			leave_control(*path);
 	} else if (is_unit_name(name)) {
 		err = find_unit(ctx, name, path);
 		if (!err && unit)

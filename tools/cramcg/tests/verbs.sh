@@ -134,6 +134,13 @@ redis=$cg/system.slice/redis.service
 FAKE_RUN="cram.max=mv $redis $cg/old; cp -r $cg/old $redis" gives 0 '' "set of a service that is restarted meanwhile" kernel set redis.service max=256M
 holds "  the new cgroup has the limit" is "$(cat "$redis/cram.max")" 268435456
 rm -r "$cg/old"
+mkdir "$redis/.control"
+cp "$redis"/cram.* "$redis/.control"
+echo "0::/system.slice/redis.service/.control" > "$root/proc/self/cgroup"
+gives 0 '' "set of self, before the program of a service with DelegateSubgroup=" kernel set --no-wait self max=128M
+holds "  is meant for the service" is "$(cat "$redis/cram.max" "$redis/.control/cram.max" | tr '\n' ' ')" "134217728 268435456 "
+echo "0::/tenants/b" > "$root/proc/self/cgroup"
+rm -r "$redis/.control"
 holds "set --json" bash -c '"$@" set -J --dry-run /tenants/b max=1M | jq -e ".changes[0].waits == true and .changes[0].new == \"1048576\""' _ "$build/cramcg" --root "$root"
 fresh
 rm -f "$tmp/started"
