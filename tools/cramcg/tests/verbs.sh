@@ -118,7 +118,7 @@ gives 0 '' "set --now of a unit" kernel set --now redis.service max=1G
 # The drop-in of a service, in the tree that --root names
 dropin=$root/etc/systemd/system/redis.service.d
 mkdir -p "${dropin%/*}"
-FAKE_FAIL="cram.max=ENOMEM" gives 1 'Cannot allocate' "set of a service: a write fails" kernel set redis.service max=1G
+FAKE_FAIL="cram.max=ENOMEM" gives 1 'Cannot allocate' "set of a service: a write fails" kernel set redis.service max=2G
 holds "  and there is no drop-in" bash -c '! [ -e "$1" ]' _ "$dropin"
 gives 0 '' "set of a service" kernel set redis.service max=512M
 holds "set of a service: its drop-in" grep -qx 'ExecStartPre=+/.*/bin/cramcg set --enable --now self max=512M' "$dropin/50-cram.conf"
@@ -128,7 +128,7 @@ holds "set of a service waits for another that does" flock -o "$dropin" bash -c 
 holds "  and keeps what that has set" bash -c 'for i in $(seq 100); do grep -q "self low=1M page.max=16M$" "$1" && exit; sleep 0.1; done; cat "$1"; exit 1' _ "$dropin/50-cram.conf"
 rm -r "$dropin"
 holds "set of a service by many at a time" bash -c 'for s in max=1G low=1M page.max=16M writable_budget=8M node.max=N1:4M node.max=N2:4M; do
-	"$1/cramcg" --root "$2" set --no-wait redis.service "$s" & done; s=0; for i in 1 2 3 4 5 6; do wait -n || s=1; done; exit $s' _ "$build" "$root"
+	"$1/cramcg" --root "$2" set --no-wait redis.service "$s" & pids="$pids $!"; done; s=0; for p in $pids; do wait $p || s=1; done; exit $s' _ "$build" "$root"
 holds "  each is in the drop-in" is "$(grep -o '[a-z._]*=[^ ]*' "$dropin/50-cram.conf" | grep -v '=+' | sort | tr '\n' ' ')" "low=1M max=1G node.max=N1:4M node.max=N2:4M page.max=16M writable_budget=8M "
 redis=$cg/system.slice/redis.service
 FAKE_RUN="cram.max=mv $redis $cg/old; cp -r $cg/old $redis" gives 0 '' "set of a service that is restarted meanwhile" kernel set redis.service max=256M
