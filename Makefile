@@ -71,17 +71,13 @@ KSELFTEST := build/linux/tools/testing/selftests
 $(KSELFTEST)/kselftest.h: | $(DEPS)
 	@scripts/kernel-tree
 
-TEST_CC = $(CC) -static -D_GNU_SOURCE= $(CFLAGS_TEST) -Itests/selftests -I$(KSELFTEST) $(CPPFLAGS)
-
 TEST_HEADERS := $(wildcard tests/selftests/*.h tests/emulator/*.h)
 
-build/tests/%: tests/selftests/%.c $(TEST_HEADERS) $(DEPS) | $(KSELFTEST)/kselftest.h
-	@mkdir -p $(@D)
-	$(TEST_CC) -o $@ $< -lpthread
+vpath %.c tests/selftests tests/emulator
 
-build/tests/%: tests/emulator/%.c $(TEST_HEADERS) $(DEPS) | $(KSELFTEST)/kselftest.h
+build/tests/%: %.c $(TEST_HEADERS) $(DEPS) | $(KSELFTEST)/kselftest.h
 	@mkdir -p $(@D)
-	$(TEST_CC) -o $@ $< -lpthread
+	$(CC) -static -D_GNU_SOURCE= $(CFLAGS_TEST) -Itests/selftests -I$(KSELFTEST) $(CPPFLAGS) -o $@ $< -lpthread
 
 .PHONY: modules
 modules: $(DEPS) ## build the test modules (build/modules) for the guest kernel
