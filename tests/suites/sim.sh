@@ -209,51 +209,59 @@ fresh() {
 	set_to patrol 1
 	is unannounced 0
 }
+# lose KIB: at least so much, in inodes, of which each takes more than 512 bytes
+lose() {
+	mkdir -p "/dev/shm/lost/$round"
+	for i in $(seq $(($1 * 2))); do : > "/dev/shm/lost/$round/$i"; done
+}
 # cycles N [KIB]: so many; losing so much in each
 cycles() {
 	for round in $(seq "$1"); do
 		echo "round $round"
 		set_to store "$(page "$round")" random
 		unbind && bind && is used 0 || return
-		[ -z "${2-}" ] || dd if=/dev/zero of="/dev/shm/lost.$round" bs=1k count="$2" 2>/dev/null
+		[ -z "${2-}" ] || lose "$2" || return
 	done
 }
-# Caches and free lists of processors are given back first: they are not in it. What RCU
-# and workers have yet to free is: read until two readings agree.
-mem_free() {
+# What the kernel has allocated for itself, kB.  MemFree would not do: free lists, caches
+# and programs move it by more than is looked for here.  What RCU and workers have yet to
+# free is in it: read until two readings agree.
+kernel_memory() {
 	last=0
 	for _ in $(seq 20); do
-		echo 3 > /proc/sys/vm/drop_caches
-		echo 1 > /proc/sys/vm/compact_memory
-		free=$(awk '/^MemFree:/ { print $2 }' /proc/meminfo)
-		[ "$free" -le $((last + 64)) ] && [ "$free" -ge $((last - 64)) ] && break
-		last=$free
+		echo 1 > /proc/sys/vm/stat_refresh
+		echo 2 > /proc/sys/vm/drop_caches
+		taken=$(awk '/^(SUnreclaim|VmallocUsed|Percpu):/ { kib += $2 }
+			$1 == "nr_memmap_pages" { kib += $2 * 4 }
+			END { print kib }' /proc/meminfo /proc/vmstat)
+		[ "$taken" -le $((last + 64)) ] && [ "$taken" -ge $((last - 64)) ] && break
+		last=$taken
 		sleep 0.2
 	done
-	echo "$free"
+	echo "$taken"
 }
 # What slots take: 4 bytes for each page
 slots_kib() { echo $(($(get nr_pages) / 256)); }
 # Ten cycles lose less than half of a node's slots each. Other things take memory, too,
 # but not each time: a leak goes on.
 nothing_lost() { # TRIES [KIB]
-	missing=0
+	lost=0
 	for _ in $(seq "$1"); do
 		limit=$((10 * $(slots_kib) / 2))
-		before=$(mem_free)
+		before=$(kernel_memory)
 		cycles 10 "${2-}" || return
-		after=$(mem_free)
-		echo "MemFree: $before, then $after kB; less than $limit may be missing"
-		missing=$((before - after))
-		[ "$missing" -ge "$limit" ] || return 0
+		after=$(kernel_memory)
+		echo "kernel memory: $before, then $after kB; less than $limit may be lost"
+		lost=$((after - before))
+		[ "$lost" -ge "$limit" ] || return 0
 	done
 	return 1
 }
 # The control: as much as slots is lost in each cycle
 loss_noticed() {
-	! nothing_lost 1 "$(slots_kib)" && [ "$missing" -ge "$limit" ]
+	! nothing_lost 1 "$(slots_kib)" && [ "$lost" -ge "$limit" ]
 	status=$?
-	rm -f /dev/shm/lost.*
+	rm -rf /dev/shm/lost
 	return "$status"
 }
 while_silent() { # KNOB VALUE
