@@ -496,9 +496,11 @@ static int cram_sim_trim(struct cram_node *cn, const struct range *ranges,
 	struct cram_sim *sim = cram_node_priv(cn);
 	int err = 0;
 
-	for (; nr_ranges && !err; ranges++, nr_ranges--)
+	for (; nr_ranges && !err; ranges++, nr_ranges--) {
+		WRITE_ONCE(sim->trimmed, sim->trimmed + PHYS_PFN(range_len(ranges)));
 		err = cram_sim_zero_pages(sim, PHYS_PFN(ranges->start),
 					  PHYS_PFN(range_len(ranges)));
+	}
 	return err;
 }
 

@@ -56,6 +56,7 @@ struct task_struct;
  * @hurry: a reading waits for the pending pages
  * @disturbed: @reading was stored to, trimmed or opened meanwhile
  * @readings: capacity readings that were asked for
+ * @trimmed: pages that it was told to trim
  * @over_capacity: stores that found no cell
  * @unannounced: pages that changed outside of any bracket
  * @nr_hot: entries of @hot; under @lock, too
@@ -104,6 +105,7 @@ struct cram_sim {
 	bool hurry;
 	bool disturbed;
 	u64 readings;
+	u64 trimmed;
 	u64 over_capacity;
 	u64 unannounced;
 	unsigned int nr_hot;

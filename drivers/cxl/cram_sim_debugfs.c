@@ -86,6 +86,7 @@ CRAM_SIM_NUMBER(physical_free, cram_sim_free(sim), NULL);
 CRAM_SIM_NUMBER(pending, sim->nr_pending, NULL);
 CRAM_SIM_NUMBER(open, sim->nr_open, NULL);
 CRAM_SIM_NUMBER(readings, sim->readings, NULL);
+CRAM_SIM_NUMBER(trimmed, READ_ONCE(sim->trimmed), NULL);
 CRAM_SIM_NUMBER(over_capacity, sim->over_capacity, NULL);
 CRAM_SIM_NUMBER(unannounced, sim->unannounced, NULL);
 CRAM_SIM_NUMBER(physical, sim->physical, cram_sim_set_physical);
@@ -326,6 +327,7 @@ void cram_sim_debugfs_create(struct cram_sim *sim, int id)
 	CRAM_SIM_FILE(pending, 0400);
 	CRAM_SIM_FILE(open, 0400);
 	CRAM_SIM_FILE(readings, 0400);
+	CRAM_SIM_FILE(trimmed, 0400);
 	CRAM_SIM_FILE(over_capacity, 0400);
 	CRAM_SIM_FILE(unannounced, 0400);
 	CRAM_SIM_FILE(lie, 0600);

@@ -72,7 +72,8 @@ struct cram_uncharge {
 	X(SWAPOUT_V1, swapout_v1) /* __memcg1_swapout() */		\
 	X(HELD, held)		/* cram_folio_held(): not a hook, nor is */ \
 	X(ADMISSION, admission)	/* cram_admit(), but off all the same */ \
-	X(UNWIND, unwind)	/* nor is cram_alloc_target(), after a failure */
+	X(UNWIND, unwind)	/* nor is cram_alloc_target(), after a failure */ \
+	X(FREED, freed)		/* nor is cram_mark_freed() */
 
 #define CRAM_HOOK_ENUM(upper, lower)	CRAM_HOOK_##upper,
 enum cram_hook { CRAM_HOOKS(CRAM_HOOK_ENUM) NR_CRAM_HOOKS };

@@ -489,6 +489,7 @@ static struct kunit_suite cram_capacity_suite = {
  * @folio: the page; the reference to it is that of @mapping
  * @mapping: so that the reference is one that is expected
  * @slot: its slot
+ * @blocks: what trim looks for
  * @stored: how often the device was told that stores are over
  */
 struct test_page {
@@ -499,6 +500,7 @@ struct test_page {
 	struct folio *folio;
 	struct address_space mapping;
 	u32 slot;
+	unsigned long blocks;
 	unsigned int stored;
 };
 
@@ -582,6 +584,7 @@ static struct test_page *test_page(struct kunit *test)
 	cn->start_pfn = folio_pfn(page->folio);
 	cn->nr_slots = 1;
 	cn->slots = &page->slot;
+	cn->trim.blocks = &page->blocks;
 	cn->budget.max = ULONG_MAX;
 	page->slot = page->owner->id | CRAM_RESIDENT;
 	test_page_node = cn;
@@ -676,6 +679,7 @@ static void cram_test_free_upgraded(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, page->stored, 1);
 	test_expect_upgraded(page, false);
 	KUNIT_EXPECT_EQ(test, page->slot, CRAM_FREED);
+	KUNIT_EXPECT_EQ(test, page->blocks, 1);
 	KUNIT_EXPECT_EQ(test, cram_cgroup_resident(page->cg, cn->nid), 1);
 	__cram_uncharge_batch(&u);
 	KUNIT_EXPECT_EQ(test, cram_cgroup_resident(page->cg, cn->nid), 0);

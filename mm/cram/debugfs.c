@@ -17,13 +17,14 @@ static int cram_nodes_show(struct seq_file *m, void *v)
 	for_each_node_mask(nid, cram_nodes) {
 		struct cram_node *cn = cram_node_get(nid);
 
-		seq_printf(m, "node %d state %s begun %lld done %lld limit %llu lease_left_ms %ld resident %ld writable %ld freed %ld\n",
+		seq_printf(m, "node %d state %s begun %lld done %lld limit %llu lease_left_ms %ld resident %ld writable %ld freed %ld trim_looks %lu\n",
 			   nid, cram_state_name(cn), atomic64_read(&cn->room.begun),
 			   atomic64_read(&cn->room.done), READ_ONCE(cn->room.limit),
 			   (long)(READ_ONCE(cn->room.lease_end) - jiffies) * 1000 / HZ,
 			   atomic_long_read(&cn->resident),
 			   atomic_long_read(&cn->budget.writable),
-			   atomic_long_read(&cn->trim.freed));
+			   atomic_long_read(&cn->trim.freed),
+			   READ_ONCE(cn->trim.looks));
 	}
 	return 0;
 }

@@ -147,25 +147,42 @@ struct cram_node_budget {
 /**
  * struct cram_node_trim - freed pages on their way back to the device, see trim.c
  * @freed: pages in FREED
+ * @blocks: a bit for each block of slots in which one may be FREED, see slot.h
  * @emptied: pages that went from FREED to EMPTY
  * @cursor: the slot where the next trim pass starts
- * @ranges: what one call of the driver's trim is given
- * @held: so many of them the device may still be zeroing: the pages are kept from
- *	everybody
+ * @isolated: blocks of the buddy allocator that were taken out of it, their order in
+ *	page_private()
+ * @nr_isolated: pages of these
+ * @isolated_end: the first page after the last of them
+ * @ranges: of these what was freed, which one call of the driver's trim is given
+ * @nr_ranges: entries of @ranges
+ * @held: the device may still be zeroing them: the pages are kept from everybody
  * @held_since: readings_begun when that was found out
  * @skip: passes to leave out, because the last one found its pages not in the
- *	allocator: on their way there, or out of service for good
+ *	allocator
+ * @looks: slots that were looked at
+ * @retired_blocks: a bit for each block of slots of which one may be RETIRED
+ * @poisoned: pages of the machine that were out of service when these were looked at
  *
- * All but @freed belong to cramd, and to who takes the node away when that has ended.
+ * All but @freed and @blocks belong to cramd, and to who takes the node away when that
+ * has ended.
  */
 struct cram_node_trim {
 	atomic_long_t freed;
+	unsigned long *blocks;
 	unsigned long emptied;
 	unsigned long cursor;
+	struct list_head isolated;
+	unsigned long nr_isolated;
+	unsigned long isolated_end;
 	struct range ranges[CRAM_TRIM_RANGES];
-	unsigned int held;
+	unsigned int nr_ranges;
+	bool held;
 	unsigned long held_since;
 	unsigned int skip;
+	unsigned long looks;
+	unsigned long *retired_blocks;
+	long poisoned;
 };
 
 /**
@@ -327,6 +344,8 @@ void cram_slots_freed(struct cram_node *cn, unsigned long pfn, unsigned long nr)
 /* trim.c */
 unsigned long cram_trim(struct cram_node *cn, bool whole);
 void cram_trim_end(struct cram_node *cn);
+int cram_trim_alloc(struct cram_node *cn);
+void cram_trim_free(struct cram_node *cn);
 
 /* upgrade.c */
 

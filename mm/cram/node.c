@@ -59,6 +59,7 @@ static bool cram_slots_empty(struct cram_node *cn)
 static void cram_node_free(struct cram_node *cn)
 {
 	cram_hot_free(cn);
+	cram_trim_free(cn);
 	kvfree(cn->samples);
 	vfree(cn->slots);
 	kfree(cn);
@@ -93,7 +94,7 @@ static struct cram_node *cram_node_alloc(int nid, const struct cram_node_desc *d
 
 	/* kvcalloc() ends at 2 GiB, which is a node of 2 TiB */
 	cn->slots = vcalloc(cn->nr_slots, sizeof(*cn->slots));
-	if (cram_hot_alloc(cn) || !cn->slots || cram_samples_alloc(cn)) {
+	if (cram_hot_alloc(cn) || !cn->slots || cram_samples_alloc(cn) || cram_trim_alloc(cn)) {
 		cram_node_free(cn);
 		return NULL;
 	}
@@ -117,6 +118,7 @@ static void cram_mark_stale(struct cram_node *cn)
 		if (!pfn_to_online_page(cn->start_pfn + i))
 			continue;
 		cram_slot_free(&cn->slots[i]);
+		cram_mark_blocks(cn->trim.blocks, i, 1);
 		nr++;
 	}
 	atomic_long_add(nr, &cn->trim.freed);

@@ -37,6 +37,13 @@ void cram_slots_reserve(struct cram_node *cn, unsigned long pfn, unsigned long n
 	atomic_long_sub(freed, &cn->trim.freed);
 }
 
+/* The slots say FREED, and so does the bit that trim looks for */
+static void cram_mark_freed(struct cram_node *cn, unsigned long pfn, unsigned long nr)
+{
+	if (!cram_hook_disabled(CRAM_HOOK_FREED))
+		cram_mark_blocks(cn->trim.blocks, pfn - cn->start_pfn, nr);
+}
+
 static void cram_uncharge_owner(struct cram_node *cn, u32 id, unsigned int nr)
 {
 	struct cram_owner *owner;
@@ -68,6 +75,7 @@ void cram_slots_freed(struct cram_node *cn, unsigned long pfn, unsigned long nr)
 		cram_end_sample(cn, pfn + i, id);
 		cram_slot_free(cram_slot(cn, pfn + i));
 	}
+	cram_mark_freed(cn, pfn, nr);
 	cram_uncharge_owner(cn, id, nr);
 }
 
@@ -112,6 +120,7 @@ static void cram_end_residency(struct cram_node *cn, struct folio *folio,
 		cram_end_sample(cn, pfn, id);
 		cram_slot_free(cram_slot(cn, pfn));
 	}
+	cram_mark_freed(cn, folio_pfn(folio), folio_nr_pages(folio));
 	lruvec_stat_mod_folio(folio, NR_CRAM, -folio_nr_pages(folio));
 
 	if (u->nr && (u->cn != cn || u->id != id)) {

@@ -2,9 +2,11 @@
 /*
  * A node takes what it has proven room for, and not one page more: filled with
  * what does not compress, kept at the edge, with a device that answers late or
- * not at all. Over-capacity stores stay at 0 and no byte is lost.
+ * not at all. Over-capacity stores stay at 0 and no byte is lost. And what was freed
+ * goes back to the device, and nothing else.
  */
 #include "util.h"
+#include "roads.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,15 +14,13 @@
 #define SEED 9
 #define CHUNK (4 * MIB / PAGE)
 
+/* Pages that are looked at together for what was freed */
+#define TRIM_BLOCK 512
+
 static char *data;
 static size_t nr_pages;
 
-static int64_t stat_of(const char *key)
-{
-	return cg_key(&cg_here, "cram.stat", key);
-}
-
-static bool pageout(size_t from, size_t pages)
+static bool pageout_at(size_t from, size_t pages)
 {
 	CHECK(!madvise(data + from * PAGE, pages * PAGE, MADV_PAGEOUT), "%m");
 	return true;
@@ -36,7 +36,7 @@ static void fill_node(uint64_t seed)
 	data = map_pages(nr_pages);
 	for (i = 0; i < nr_pages && idle < 2; i += CHUNK) {
 		fill(data + i * PAGE, CHUNK, seed + i);
-		idle = WAIT_FOR(2, (pageout(i, CHUNK), count_resident(data + i * PAGE, CHUNK) ==
+		idle = WAIT_FOR(2, (pageout_at(i, CHUNK), count_resident(data + i * PAGE, CHUNK) ==
 				    CHUNK)) ? 0 : idle + 1;
 		CHECK_EQ(node_number("over_capacity"), 0);
 	}
@@ -112,11 +112,11 @@ static void at_the_edge(void)
 			/* Now it compresses, now it does not. */
 			fill_period = round % 2 ? 64 : 512;
 			fill(data + i * PAGE, CHUNK, SEED + round);
-			pageout(i, CHUNK);
+			pageout_at(i, CHUNK);
 			madvise(data + (i + CHUNK) * PAGE, CHUNK * PAGE, MADV_DONTNEED);
 			fill_period = 512;
 			fill(data + (i + CHUNK) * PAGE, CHUNK, SEED + round);
-			pageout(i + CHUNK, CHUNK);
+			pageout_at(i + CHUNK, CHUNK);
 		}
 		CHECK_EQ(node_number("over_capacity"), 0);
 	}
@@ -158,13 +158,13 @@ static void no_answers(void)
 	data = map_pages(nr_pages);
 	for (i = 0; i < nr_pages && !state_is("lost"); i += CHUNK) {
 		fill(data + i * PAGE, CHUNK, SEED + i);
-		pageout(i, CHUNK);
+		pageout_at(i, CHUNK);
 	}
 	CHECK(WAIT_FOR(SETTLES, state_is("lost")));
 	resident = count_resident(data, nr_pages);
 	refused = stat_of("refuse_state");
 	fill(data, CHUNK, SEED);
-	pageout(0, CHUNK);
+	pageout_at(0, CHUNK);
 	CHECK_EQ(count_resident(data, CHUNK), 0);
 	CHECK(stat_of("refuse_state") > refused);
 	CHECK(count_resident(data, nr_pages) <= resident);
@@ -172,8 +172,90 @@ static void no_answers(void)
 	CHECK(WAIT_FOR(SETTLES, state_is("open")));
 	CHECK_EQ(node_number("over_capacity"), 0);
 	CHECK_EQ(count_resident(data, CHUNK), 0);
-	CHECK(WAIT_FOR(SETTLES, (pageout(0, CHUNK), count_resident(data, CHUNK) == CHUNK)));
+	CHECK(WAIT_FOR(SETTLES, (pageout_at(0, CHUNK), count_resident(data, CHUNK) == CHUNK)));
 	CHECK_CONTENT(data, CHUNK, SEED);
+}
+
+/* --- what goes back to the device ----------------------------------------------- */
+
+/* A number of the node's line in debugfs. */
+static int64_t node_word(const char *word)
+{
+	char buf[2000], *at;
+
+	CHECK(read_text(DEBUGFS "nodes", buf, sizeof(buf)) > 0);
+	at = strstr(buf, word);
+	CHECK(at, "%s", word);
+	return atoll(at + strlen(word));
+}
+
+static bool nothing_is_freed(void)
+{
+	return WAIT_FOR(SETTLES, node_word(" freed ") == 0);
+}
+
+/* Free every @step-th of the pages; each is trimmed, and no other page is. */
+static void trim_some(size_t step)
+{
+	int64_t trimmed, looks;
+	size_t i, nr = 0;
+
+	CHECK(WAIT_FOR(SETTLES, (pageout_at(0, nr_pages), count_resident(data, nr_pages) ==
+				 nr_pages)));
+	CHECK(nothing_is_freed(), "%lld", (long long)node_word(" freed "));
+	trimmed = debug_number(SIM "trimmed");
+	looks = node_word(" trim_looks ");
+	for (i = 0; i < nr_pages; i += step, nr++)
+		CHECK(!madvise(data + i * PAGE, PAGE, MADV_DONTNEED), "%m");
+	CHECK_EQ(run_walker(), 0);
+	CHECK(nothing_is_freed(), "%lld", (long long)node_word(" freed "));
+	trimmed = debug_number(SIM "trimmed") - trimmed;
+	looks = node_word(" trim_looks ") - looks;
+	tap_note("%zu pages freed, %lld trimmed, %lld looked at", nr, (long long)trimmed,
+		 (long long)looks);
+	CHECK_EQ(trimmed, nr);
+	/* Their blocks, again while one of them is on its way to the allocator */
+	CHECK(looks <= 32 * TRIM_BLOCK, "%lld looks", (long long)looks);
+}
+
+/* Whatever block of free pages they are in. */
+static void trimmed_alone(void)
+{
+	need_debug(SIM "trimmed");
+	fill_period = 64;
+	data = map_pages(64);
+	nr_pages = 1;
+	fill(data, nr_pages, SEED);
+	trim_some(1);
+	nr_pages = 64;
+	fill(data, nr_pages, SEED);
+	trim_some(2);
+	fill(data, nr_pages, SEED);
+	trim_some(1);
+}
+
+/* A page that is out of service never comes to the allocator. */
+static void out_of_service(void)
+{
+	int64_t readings, looks;
+	uint64_t pfn;
+
+	need_debug(SIM "trimmed");
+	fill_period = 64;
+	nr_pages = 1;
+	data = map_pages(nr_pages);
+	fill(data, nr_pages, SEED);
+	CHECK(WAIT_FOR(SETTLES, (pageout_at(0, 1), count_resident(data, 1) == 1)));
+	pfn = pfn_of(data);
+	poison_page(data);
+	CHECK(WAIT_FOR(SETTLES, cg_key(&cg_here, "cram.events", "poison") == 1));
+	CHECK(nothing_is_freed(), "%lld", (long long)node_word(" freed "));
+	looks = node_word(" trim_looks ");
+	readings = debug_number(SIM "readings");
+	CHECK(WAIT_FOR(SETTLES, debug_number(SIM "readings") >= readings + 3));
+	CHECK_EQ(node_word(" trim_looks "), looks);
+	/* Its cells are those of the page, until it is back: they are waited for later */
+	put_back_in_service(pfn);
 }
 
 static const struct scenario scenarios[] = {
@@ -182,6 +264,8 @@ static const struct scenario scenarios[] = {
 	{ "kept at the edge", at_the_edge },
 	{ "a device that answers late", late_answers },
 	{ "a device that does not answer", no_answers },
+	{ "what is freed is trimmed, and no more", trimmed_alone },
+	{ "a page out of service keeps nobody busy", out_of_service },
 };
 
 int main(void)
