@@ -1517,6 +1517,23 @@ static void cram_set_budget(struct cram_cgroup *cg, bool inherit, unsigned long 
 }
 
 /*
+ * Pages charged under the former number are in the index after this, which takes some
+ * ten milliseconds. Returns false, before that, when the cgroup is removed: cgroup_rmdir()
+ * waits for us with cgroup_mutex held.
+ */
+static bool cram_wait_for_charges(struct cram_cgroup *cg)
+{
+	unsigned long cookie = start_poll_synchronize_rcu();
+
+	while (!poll_state_synchronize_rcu(cookie)) {
+		if (cram_cgroup_is_dying(cg))
+			return false;
+		schedule_timeout_uninterruptible(1);
+	}
+	return true;
+}
+
+/*
  * The number is in force at once. What is writable beyond it is taken back
  * before the write returns, unless a signal ends that, somebody has pages for
  * longer than CRAM_REVOKE_TIME, or O_NONBLOCK says not to wait; then a worker goes
@@ -1542,18 +1559,13 @@ static ssize_t cram_writable_budget_write(struct kernfs_open_file *of, char *buf
 		cram_want_revocation();
 		return nbytes;
 	}
-	/* Pages charged under the former number are in the index after this */
-	synchronize_rcu();
 
 	/*
 	 * The first time takes as long as there are pages to take back, and then
-	 * there are only those that somebody holds.
+	 * there are only those that somebody holds. CPUs do not: what waits there to
+	 * be sorted into LRU lists is never of a private node.
 	 */
-	over = cram_revoke_cgroup(cg);
-	/* It may be just a CPU that has not sorted it into an LRU list yet */
-	if (over && !cram_cgroup_is_dying(cg))
-		lru_add_drain_all();
-	/* cgroup_rmdir() waits for us with cgroup_mutex held */
+	over = !cram_wait_for_charges(cg) || cram_revoke_cgroup(cg);
 	while (over && !cram_cgroup_is_dying(cg)) {
 		/* The freezer interrupts, and wants no error for it; so do some handlers */
 		err = signal_pending(current) ? -ERESTARTSYS :

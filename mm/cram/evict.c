@@ -80,6 +80,8 @@ enum cram_evict_step {
  * @cursor: the slot to look at next
  * @slots: so many are to be looked at still
  * @looks: and with so many of these pages it may be found out whether they were read
+ * @short_of: of this memory there was too little to promote to; referenced, or %NULL
+ * @missing: so many pages of it
  */
 struct cram_eviction {
 	struct cram_cgroup *root;
@@ -90,6 +92,8 @@ struct cram_eviction {
 	unsigned long cursor;
 	unsigned long slots;
 	unsigned long looks;
+	struct mem_cgroup *short_of;
+	unsigned long missing;
 };
 
 /**
@@ -301,8 +305,8 @@ put:
  * For migrate_pages(): a folio of ordinary memory that is charged already, on a node
  * that the cpuset of the page's cgroup permits, the nearest to its own; those of the
  * writer, who may be anybody, have no say. Other folios of the batch are locked and
- * unmapped meanwhile, so this must not reclaim; cram_dispatch() makes room when it
- * comes back empty-handed. A large folio for which there is no room is split, and
+ * unmapped meanwhile, so this must not reclaim; cram_make_room() does when a batch comes
+ * back empty-handed. A large folio for which there is no room is split, and
  * comes again page by page.
  */
 static struct folio *cram_promote_target(struct folio *src, unsigned long private)
@@ -600,10 +604,12 @@ static void cram_dispatch(struct cram_node *cn, struct cram_eviction *e,
 
 	if (e->step == CRAM_TO_SWAP && left < b->pages)
 		leaving = cram_note_batch(cn, b);
-	if (e->step == CRAM_TO_DRAM && !left && !e->nowait)
-		try_to_free_mem_cgroup_pages(memcg, b->pages, GFP_KERNEL,
-					     MEMCG_RECLAIM_MAY_SWAP, NULL);
-	mem_cgroup_put(memcg);
+	if (e->step == CRAM_TO_DRAM && !left && !e->nowait) {
+		e->short_of = memcg;
+		e->missing = b->pages;
+	} else {
+		mem_cgroup_put(memcg);
+	}
 	cram_count_eviction(cn, b->owner_id, e, left, leaving);
 	e->wanted -= min(e->wanted, left + leaving);
 }
@@ -617,12 +623,31 @@ static bool cram_evict_ends(struct cram_node *cn, const struct cram_eviction *e)
 	return !e->fair && cram_request_ends(cn, e->root);
 }
 
-/* Walk the next slots. Returns false when the eviction is done. */
+/*
+ * Make room where there was none for a batch that was to be promoted. That may take
+ * long, so nobody may have to wait for it, and it is done between two slices.
+ */
+static void cram_make_room(struct cram_eviction *e)
+{
+	if (!e->short_of)
+		return;
+	/* cgroup_rmdir() waits for us with cgroup_mutex held */
+	if (!signal_pending(current) && !(e->root && cram_cgroup_is_dying(e->root)))
+		try_to_free_mem_cgroup_pages(e->short_of, e->missing, GFP_KERNEL,
+					     MEMCG_RECLAIM_MAY_SWAP, NULL);
+	mem_cgroup_put(e->short_of);
+	e->short_of = NULL;
+}
+
+/*
+ * Walk the next slots, up to those for which there was no memory. Returns false when the
+ * eviction is done.
+ */
 static bool cram_evict_slice(struct cram_node *cn, struct cram_eviction *e)
 {
 	unsigned long slice = min(e->slots, CRAM_EVICT_SLICE), left = slice;
 
-	while (left && e->wanted && e->looks && !cram_evict_ends(cn, e)) {
+	while (left && e->wanted && e->looks && !e->short_of && !cram_evict_ends(cn, e)) {
 		struct cram_batch b = { .folios = LIST_HEAD_INIT(b.folios) };
 
 		cram_gather(cn, e, &left, &b);
@@ -631,7 +656,7 @@ static bool cram_evict_slice(struct cram_node *cn, struct cram_eviction *e)
 	}
 	e->slots -= slice - left;
 	cond_resched();
-	return !left && e->slots && e->wanted && e->looks;
+	return (!left || e->short_of) && e->slots && e->wanted && e->looks;
 }
 
 /* ------------------------------------------------------- for want of cells -- */
@@ -727,22 +752,23 @@ static void cram_evict_node(int nid, struct cram_eviction *e)
 	bool first = true, more = true;
 
 	while (more) {
-		struct cram_node *cn;
+		scoped_guard(srcu, &cram_evict_srcu) {
+			/* Look it up each time: it may be gone, or another one */
+			struct cram_node *cn = cram_node_get(nid);
 
-		guard(srcu)(&cram_evict_srcu);
-		/* Look it up each time: it may be gone, or another one */
-		cn = cram_node_get(nid);
-		if (!cn)
-			return;
-		if (first) {
-			e->cursor = READ_ONCE(cn->evict.cursor);
-			e->slots = cn->nr_slots;
-			first = false;
+			if (!cn)
+				return;
+			if (first) {
+				e->cursor = READ_ONCE(cn->evict.cursor);
+				e->slots = cn->nr_slots;
+				first = false;
+			}
+			if (e->cursor >= cn->nr_slots)
+				e->cursor = 0;
+			more = cram_evict_slice(cn, e);
+			WRITE_ONCE(cn->evict.cursor, e->cursor);
 		}
-		if (e->cursor >= cn->nr_slots)
-			e->cursor = 0;
-		more = cram_evict_slice(cn, e);
-		WRITE_ONCE(cn->evict.cursor, e->cursor);
+		cram_make_room(e);
 	}
 }
 
