@@ -21,6 +21,7 @@
 #ifndef _MM_CRAM_INTERNAL_H
 #define _MM_CRAM_INTERNAL_H
 
+#include <linux/cache.h>
 #include <linux/cgroup_cram.h>
 #include <linux/cram.h>
 #include <linux/cram_hooks.h>
@@ -82,12 +83,13 @@ enum cram_node_state {
  * @emptied0: what trim had emptied then
  *
  * A reading writes all but the first two, @lease_ms, @reserve and @early, under
- * @mutex. Everybody reads them without a lock.
+ * @mutex. Everybody reads them without a lock. The first two are written by all who copy
+ * and upgrade, page by page: a cache line for each, and the others apart from them.
  */
 struct cram_room {
-	atomic64_t begun;
-	atomic64_t done;
-	u64 limit;
+	atomic64_t begun ____cacheline_aligned_in_smp;
+	atomic64_t done ____cacheline_aligned_in_smp;
+	u64 limit ____cacheline_aligned_in_smp;
 	u64 zero_limit;
 	u64 upgrade_limit;
 	s64 margin;
@@ -137,17 +139,20 @@ struct cram_state {
  * @max: so many pages may be; ULONG_MAX: what upgrade_limit permits. With the next
  *	under the mutex of the state.
  * @override: ... whatever upgrade_limit permits
+ *
+ * @writable is written by all who upgrade, and the others are read by them.
  */
 struct cram_node_budget {
-	atomic_long_t writable;
-	unsigned long max;
+	atomic_long_t writable ____cacheline_aligned_in_smp;
+	unsigned long max ____cacheline_aligned_in_smp;
 	bool override;
 };
 
 /**
  * struct cram_node_trim - freed pages on their way back to the device, see trim.c
- * @freed: pages in FREED
  * @blocks: a bit for each block of slots in which one may be FREED, see slot.h
+ * @retired_blocks: the same for RETIRED
+ * @freed: pages in FREED
  * @emptied: pages that went from FREED to EMPTY
  * @cursor: the slot where the next trim pass starts
  * @isolated: blocks of the buddy allocator that were taken out of it, their order in
@@ -161,16 +166,17 @@ struct cram_node_budget {
  * @skip: passes to leave out, because the last one found its pages not in the
  *	allocator
  * @looks: slots that were looked at
- * @retired_blocks: a bit for each block of slots of which one may be RETIRED
- * @poisoned: pages of the machine that were out of service when these were looked at
+ * @poisoned: pages of the machine that were out of service when those that are RETIRED
+ *	were looked at
  *
  * All but @freed and @blocks belong to cramd, and to who takes the node away when that
- * has ended.
+ * has ended. @freed is written by all who free pages, and @blocks is read by them.
  */
 struct cram_node_trim {
-	atomic_long_t freed;
 	unsigned long *blocks;
-	unsigned long emptied;
+	unsigned long *retired_blocks;
+	atomic_long_t freed ____cacheline_aligned_in_smp;
+	unsigned long emptied ____cacheline_aligned_in_smp;
 	unsigned long cursor;
 	struct list_head isolated;
 	unsigned long nr_isolated;
@@ -181,7 +187,6 @@ struct cram_node_trim {
 	unsigned long held_since;
 	unsigned int skip;
 	unsigned long looks;
-	unsigned long *retired_blocks;
 	long poisoned;
 };
 
@@ -249,7 +254,7 @@ struct cram_node {
 	struct cram_node_desc desc;
 	char name[32];
 
-	atomic_long_t resident;
+	atomic_long_t resident ____cacheline_aligned_in_smp;
 	struct cram_room room;
 	struct cram_state state;
 	struct cram_node_budget budget;
@@ -264,6 +269,23 @@ struct cram_node {
 	wait_queue_head_t wait;
 	struct kobject *kobj;
 };
+
+/*
+ * What changes with each page has a cache line for itself, so that CPUs which copy,
+ * upgrade and free take no line from each other that they only read.
+ */
+#ifdef CONFIG_SMP
+#define CRAM_OWN_LINE(_member, _next)					\
+	static_assert(offsetof(struct cram_node, _member) % SMP_CACHE_BYTES == 0 && \
+		      offsetof(struct cram_node, _next) -		\
+		      offsetof(struct cram_node, _member) >= SMP_CACHE_BYTES)
+CRAM_OWN_LINE(resident, room.begun);
+CRAM_OWN_LINE(room.begun, room.done);
+CRAM_OWN_LINE(room.done, room.limit);
+CRAM_OWN_LINE(budget.writable, budget.max);
+CRAM_OWN_LINE(trim.freed, trim.emptied);
+#undef CRAM_OWN_LINE
+#endif
 
 /* registry.c */
 extern struct mutex cram_nodes_mutex;
