@@ -93,9 +93,25 @@ struct cram_node_ops {
 };
 
 /**
+ * enum cram_node_class - what the pages of a node take
+ * @CRAM_COMPRESSED: cells, fewer of them the better the content compresses. A freed page
+ *	holds its cells until it is trimmed.
+ * @CRAM_PLAIN: each as much as any other, and nothing once it is free
+ */
+enum cram_node_class {
+	CRAM_COMPRESSED,
+	CRAM_PLAIN,
+};
+
+/**
  * struct cram_node_desc - what a driver says about its node once
  * @name: of the device, for log lines; copied, up to 31 characters
- * @ops: see there
+ * @ops: see there; not used with @physical
+ * @class: what its pages take
+ * @physical: bytes of cells of a device that cannot be asked. The engine counts what is
+ *	in use itself, each page at @cells_per_page, so that no content can fill the
+ *	device; there is no lease then. When the node is registered, all of it must be
+ *	free: a driver zeroes memory that compresses. 0: @ops->read_capacity tells.
  * @cells_per_page: bytes of cells that one page can take at worst, that is, an
  *	incompressible page with the device's metadata for it
  * @ways: devices over which the node is interleaved page by page; 0 for one
@@ -107,6 +123,8 @@ struct cram_node_ops {
 struct cram_node_desc {
 	const char *name;
 	const struct cram_node_ops *ops;
+	enum cram_node_class class;
+	u64 physical;
 	u32 cells_per_page;
 	unsigned int ways;
 	unsigned int trim_ranges;

@@ -32,6 +32,10 @@
  * that tells of stores for which there was no cell, shows that the device does
  * not keep its promises, or that somebody stored past the engine: then nothing
  * is known any more, and the node is closed.
+ *
+ * Of a device that cannot be asked only the size is known. The engine gives the answers
+ * then: all pages that are resident, or freed and not trimmed, take cells_per_page. They
+ * have no lease, as nobody can fail to give them, and no contradiction.
  */
 #include <linux/export.h>
 #include <linux/jiffies.h>
@@ -77,6 +81,27 @@ void cram_join_readings(struct cram_reading *all, const struct cram_reading *one
 }
 EXPORT_SYMBOL_GPL(cram_join_readings);
 
+static int cram_count_capacity(struct cram_node *cn, struct cram_reading *r)
+{
+	/* A page goes from the first into the second: in this order it is in one at least */
+	u64 used = atomic_long_read(&cn->resident);
+
+	smp_rmb();
+	if (cn->desc.class != CRAM_PLAIN)
+		used += atomic_long_read(&cn->trim.freed);
+	used *= cn->desc.cells_per_page;
+
+	r->physical = cn->desc.physical;
+	r->physical_free = r->physical - min(used, r->physical);
+	r->room = r->physical_free;
+	return 0;
+}
+
+/* Of a node whose device cannot be asked */
+const struct cram_node_ops cram_counted_ops = {
+	.read_capacity = cram_count_capacity,
+};
+
 /* Devices of which each has its part of the node's cells */
 static unsigned int cram_ways(struct cram_node *cn)
 {
@@ -98,7 +123,7 @@ static const char *cram_contradiction(struct cram_node *cn,
 		return "more cells free than there are";
 
 	/* The first answer, and the first after a reset, have no precedent */
-	if (!was->physical || r->content_lost)
+	if (!was->physical || r->content_lost || cram_node_counted(cn))
 		return NULL;
 	if (r->over_capacity > was->over_capacity)
 		return "stores found no cell";
@@ -134,6 +159,23 @@ static void cram_set_margin(struct cram_node *cn, s64 left, u64 spare)
 		margin *= 2;
 	WRITE_ONCE(cn->room.margin, clamp_t(s64, margin, spare >> CRAM_MARGIN_MIN_SHIFT,
 				       spare >> CRAM_MARGIN_MAX_SHIFT));
+}
+
+/* What is zeroed where the engine counts is among what it counts as full already */
+static u64 cram_zero_limit(struct cram_node *cn, const struct cram_reading *r, u64 limit,
+			   u64 done0)
+{
+	if (!limit)
+		return 0;
+	return cram_node_counted(cn) ? U64_MAX :
+				       done0 + div_u64(r->room, cn->desc.cells_per_page);
+}
+
+/* For how long an answer is believed, in jiffies */
+static unsigned long cram_lease(struct cram_node *cn)
+{
+	return cram_node_counted(cn) ? MAX_JIFFY_OFFSET :
+				       msecs_to_jiffies(READ_ONCE(cn->room.lease_ms));
 }
 
 /**
@@ -196,9 +238,8 @@ int cram_take_reading(struct cram_node *cn)
 	WRITE_ONCE(cn->room.limit, limit);
 	cram_set_margin(cn, left, limit ? limit - done0 : 0);
 	WRITE_ONCE(cn->room.upgrade_limit, limit - cn->room.margin);
-	WRITE_ONCE(cn->room.zero_limit,
-		   limit ? done0 + div_u64(r.room, cn->desc.cells_per_page) : 0);
-	WRITE_ONCE(cn->room.lease_end, start + msecs_to_jiffies(READ_ONCE(cn->room.lease_ms)));
+	WRITE_ONCE(cn->room.zero_limit, cram_zero_limit(cn, &r, limit, done0));
+	WRITE_ONCE(cn->room.lease_end, start + cram_lease(cn));
 	trace_cram_reading(cn->nid, 0, r.physical_free, done0, limit);
 	return 0;
 }

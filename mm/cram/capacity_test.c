@@ -113,6 +113,50 @@ static void cram_test_limit(struct kunit *test)
 }
 
 /* A page in flight over a reading is counted at its worst, done or not */
+/* A node whose device is not asked: what is resident, freed or begun is in use */
+static void cram_test_counted(struct kunit *test)
+{
+	struct test_device *dev = test_device(test, 0, 0);
+	struct cram_node *cn = &dev->cn;
+	struct cram_reading r;
+
+	cn->desc.ops = &cram_counted_ops;
+	cn->desc.physical = 10 * TEST_CELLS;
+	KUNIT_ASSERT_EQ(test, cram_take_reading(cn), 0);
+	KUNIT_EXPECT_EQ(test, test_admit_all(cn), 10);
+
+	/* Six of them are resident now, one of which was freed, and four are being copied */
+	cram_done(cn, 6);
+	atomic_long_set(&cn->resident, 5);
+	atomic_long_set(&cn->trim.freed, 1);
+	KUNIT_ASSERT_EQ(test, cram_take_reading(cn), 0);
+	KUNIT_EXPECT_EQ(test, test_admit_all(cn), 0);
+	r = cram_last_reading(cn, NULL);
+	KUNIT_EXPECT_EQ(test, r.physical, 10 * TEST_CELLS);
+	KUNIT_EXPECT_EQ(test, r.physical_free, 4 * TEST_CELLS);
+	/* What is zeroed is among the freed, so there is always room for it */
+	KUNIT_EXPECT_TRUE(test, cram_admit_zeroes(cn));
+	cram_done(cn, 5);
+
+	/* Of plain memory, freed pages take nothing */
+	atomic_long_set(&cn->resident, 9);
+	cn->desc.class = CRAM_PLAIN;
+	KUNIT_ASSERT_EQ(test, cram_take_reading(cn), 0);
+	KUNIT_EXPECT_EQ(test, test_admit_all(cn), 1);
+	cram_done(cn, 1);
+	cn->desc.class = CRAM_COMPRESSED;
+
+	/* More than there are, as when pages are counted twice for a moment: no lie */
+	atomic_long_set(&cn->trim.freed, 5);
+	KUNIT_ASSERT_EQ(test, cram_take_reading(cn), 0);
+	KUNIT_EXPECT_EQ(test, cram_last_reading(cn, NULL).physical_free, 0);
+	KUNIT_EXPECT_NULL(test, cn->room.distrusted);
+	KUNIT_EXPECT_EQ(test, test_admit_all(cn), 0);
+
+	/* Nobody has to answer */
+	KUNIT_EXPECT_TRUE(test, time_after(cn->room.lease_end, jiffies + MAX_JIFFY_OFFSET / 2));
+}
+
 static void cram_test_in_flight(struct kunit *test)
 {
 	struct test_device *dev = test_device(test, 10 * TEST_CELLS, 0);
@@ -460,6 +504,7 @@ static void cram_test_lease(struct kunit *test)
 
 static struct kunit_case cram_capacity_cases[] = {
 	KUNIT_CASE(cram_test_limit),
+	KUNIT_CASE(cram_test_counted),
 	KUNIT_CASE(cram_test_in_flight),
 	KUNIT_CASE(cram_test_unadmit),
 	KUNIT_CASE(cram_test_room),

@@ -76,7 +76,8 @@ enum cram_stat cram_node_refusal(struct cram_node *cn, struct cram_cgroup *cg,
 }
 
 /**
- * cram_choose_node - find the nearest node that would take pages
+ * cram_choose_node - find the nearest node that would take pages; of two that are as
+ *	near, plain memory, where writing in place takes nothing more
  * @cg: whose pages, or %NULL when memory has no cgroups
  * @src_nid: from which node, or %NUMA_NO_NODE
  * @nr: how many
@@ -117,7 +118,9 @@ struct cram_node *cram_choose_node(struct cram_cgroup *cg, int src_nid,
 		    (refusal == CRAM_STAT_REFUSE_STATE && cram_node_short(cn)))
 			cram_want_reading(cn);
 		*why = max(*why, refusal);
-		if (refusal == NR_CRAM_STATS && distance < best_distance) {
+		if (refusal == NR_CRAM_STATS &&
+		    (distance < best_distance ||
+		     (distance == best_distance && cn->desc.class > best->desc.class))) {
 			best = cn;
 			best_distance = distance;
 		}

@@ -314,7 +314,14 @@ static inline struct cram_cgroup *cram_owner_cgroup(u32 owner_id)
 	return owner ? cram_owner_books(owner) : NULL;
 }
 
+/* Is it the engine that says what is in use, because the device cannot be asked? */
+static inline bool cram_node_counted(struct cram_node *cn)
+{
+	return cn->desc.physical;
+}
+
 /* capacity.c */
+extern const struct cram_node_ops cram_counted_ops;
 struct cram_reading cram_last_reading(struct cram_node *cn, u64 *bound);
 int cram_take_reading(struct cram_node *cn);
 int cram_trust(struct cram_node *cn);

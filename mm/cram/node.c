@@ -80,6 +80,8 @@ static struct cram_node *cram_node_alloc(int nid, const struct cram_node_desc *d
 	cn->desc = *desc;
 	strscpy(cn->name, desc->name);
 	cn->desc.name = cn->name;
+	if (desc->physical)
+		cn->desc.ops = &cram_counted_ops;
 	cn->room.lease_ms = CRAM_LEASE_MS_DEFAULT;
 	cn->budget.max = ULONG_MAX;
 	cn->page_max = U64_MAX;
@@ -99,6 +101,16 @@ static struct cram_node *cram_node_alloc(int nid, const struct cram_node_desc *d
 		return NULL;
 	}
 	return cn;
+}
+
+static bool cram_desc_valid(const struct cram_node_desc *desc)
+{
+	if (!desc || !desc->name || desc->cells_per_page < PAGE_SIZE)
+		return false;
+	/* Only counting knows what a freed page of plain memory takes: nothing */
+	if (desc->physical)
+		return desc->physical >= desc->cells_per_page;
+	return desc->class == CRAM_COMPRESSED && desc->ops && desc->ops->read_capacity;
 }
 
 /*
@@ -142,8 +154,7 @@ struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc)
 	struct cram_node *cn;
 	int err;
 
-	if (!desc || !desc->ops || !desc->ops->read_capacity || !desc->name ||
-	    desc->cells_per_page < PAGE_SIZE || !node_is_private(nid))
+	if (!cram_desc_valid(desc) || !node_is_private(nid))
 		return ERR_PTR(-EINVAL);
 	if (mem_cgroup_disabled())
 		return ERR_PTR(-EOPNOTSUPP);
@@ -163,7 +174,8 @@ struct cram_node *cram_register_node(int nid, const struct cram_node_desc *desc)
 	err = cram_take_reading(cn);
 	if (err)
 		goto free;
-	cn->room.reserve = cram_last_reading(cn, NULL).physical >> CRAM_RESERVE_SHIFT;
+	if (desc->class != CRAM_PLAIN)
+		cn->room.reserve = cram_last_reading(cn, NULL).physical >> CRAM_RESERVE_SHIFT;
 	cram_state_defaults(cn);
 	/* A reset before this took away nothing that was stored here */
 	cn->room.content_lost = false;

@@ -93,6 +93,8 @@ static void cram_report_poison(u32 id)
 void __cram_uncharge_batch(const struct cram_uncharge *u)
 {
 	cram_uncharge_owner(u->cn, u->id, u->nr);
+	/* Pairs with cram_count_capacity(): what is resident no more is freed */
+	smp_mb__before_atomic();
 	/* Last: with this the node may go */
 	atomic_long_sub(u->nr, &u->cn->resident);
 }

@@ -155,7 +155,8 @@ void cram_sample(struct cram_node *cn, unsigned long pfn, struct folio *src,
 
 		if (!sample)
 			continue;
-		WRITE_ONCE(*sample, cram_compressed_size(folio_page(src, i)));
+		WRITE_ONCE(*sample, cn->desc.class == CRAM_PLAIN ? PAGE_SIZE :
+			   cram_compressed_size(folio_page(src, i)));
 		cram_cgroup_sample(cg, 1, *sample);
 	}
 }

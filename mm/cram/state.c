@@ -33,6 +33,9 @@
 #define CRAM_LOW_SHIFT		4
 #define CRAM_CRITICAL_SHIFT	5
 
+/* A zone's own watermarks are of this order */
+#define CRAM_LOW_PLAIN_SHIFT	6
+
 /* A quarter more than the watermark has to be free to be above it again */
 #define CRAM_HYSTERESIS_SHIFT	2
 
@@ -132,8 +135,11 @@ static u64 cram_cells_returning(struct cram_node *cn, u64 used)
 			 READ_ONCE(cn->trim.emptied) - READ_ONCE(cn->room.emptied0);
 	long resident = atomic_long_read(&cn->resident);
 
-	/* Three numbers that do not stand still: a trim may come in between */
-	if (returning <= 0)
+	/*
+	 * Three numbers that do not stand still: a trim may come in between. In plain
+	 * memory nothing comes back, as freed pages are free.
+	 */
+	if (returning <= 0 || cn->desc.class == CRAM_PLAIN)
 		return 0;
 	return mul_u64_u64_div_u64(used, returning, returning + max(resident, 0L));
 }
@@ -247,6 +253,11 @@ void cram_state_defaults(struct cram_node *cn)
 {
 	u64 physical = cram_last_reading(cn, NULL).physical;
 
+	/* No store fills plain memory: it is low before it is full, and never critical */
+	if (cn->desc.class == CRAM_PLAIN) {
+		cn->state.low = physical >> CRAM_LOW_PLAIN_SHIFT;
+		return;
+	}
 	cn->state.low = physical >> CRAM_LOW_SHIFT;
 	cn->state.critical = physical >> CRAM_CRITICAL_SHIFT;
 }

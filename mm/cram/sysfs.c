@@ -323,7 +323,20 @@ static ssize_t promote_hot_bytes_per_sec_store(struct kobject *kobj,
 
 CRAM_NODE_RW(promote_hot_bytes_per_sec, promote_rate);
 
+static ssize_t class_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	static const char * const names[] = {
+		[CRAM_COMPRESSED]	= "compressed",
+		[CRAM_PLAIN]		= "plain",
+	};
+
+	return sysfs_emit(buf, "%s\n", names[kobj_cram_node(kobj)->desc.class]);
+}
+
+static struct kobj_attribute class_attr = __ATTR_RO(class);
+
 static struct attribute *cram_node_attrs[] = {
+	&class_attr.attr,
 	&state_attr.attr,
 	&logical_bytes_attr.attr,
 	&physical_bytes_attr.attr,
@@ -342,7 +355,21 @@ static struct attribute *cram_node_attrs[] = {
 	&over_capacity_attr.attr,
 	NULL
 };
-ATTRIBUTE_GROUPS(cram_node);
+
+/* A device that is not asked has no lease, and cannot tell of stores without a cell */
+static umode_t cram_node_attr_visible(struct kobject *kobj, struct attribute *attr, int n)
+{
+	if (cram_node_counted(kobj_cram_node(kobj)) &&
+	    (attr == &lease_ms_attr.attr || attr == &over_capacity_attr.attr))
+		return 0;
+	return attr->mode;
+}
+
+static const struct attribute_group cram_node_group = {
+	.attrs = cram_node_attrs,
+	.is_visible = cram_node_attr_visible,
+};
+__ATTRIBUTE_GROUPS(cram_node);
 
 /**
  * cram_node_sysfs_add - nodeN/cram/ with its files

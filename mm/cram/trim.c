@@ -21,6 +21,8 @@
  * has answered a reading that was begun later, which is when the driver says that
  * nothing from before is left to be done (see struct cram_node_ops).
  *
+ * In plain memory a freed page holds nothing: there FREED says as much as EMPTY.
+ *
  * The idea is that of mm/page_reporting.c, which however starts at pageblocks
  * and would lose the cells of a fragmented node for ever.
  */
@@ -417,7 +419,7 @@ unsigned long cram_trim(struct cram_node *cn, bool whole)
 
 	cram_unretire(cn, zone);
 	if (!atomic_long_read(&cn->trim.freed) || READ_ONCE(cn->room.gone) ||
-	    cram_trim_pending(cn))
+	    cn->desc.class == CRAM_PLAIN || cram_trim_pending(cn))
 		return 0;
 	cram_put_back_held(cn, zone);
 	if (cn->trim.skip) {
