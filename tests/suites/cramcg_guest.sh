@@ -215,7 +215,7 @@ check "show: a process is found" says 0 '^/cramcg-test/a \([0-9]+\)' cramcg show
 check "show: no budget above" says 0 'no cgroup above has a number' cramcg show /cramcg-test/a
 check "top: it is there" says 0 '/cramcg-test/a$' cramcg top --batch -n 2 -d 0.5
 check "advise: from what is measured" says 0 'max = ' cramcg advise /cramcg-test/a --for 0.6s --every 0.2s
-check "node: explained" says 0 "node $NODE: open" cramcg node "$NODE"
+check "node: explained" says 0 "node $NODE, compressed: open" cramcg node "$NODE"
 check "metrics: its bytes" has_metric
 check "set: a lowered limit is waited for" says 0 '' cramcg set /cramcg-test/a max=8M
 check "  and obeyed" at_most "$(current a)" $((8 << 20))

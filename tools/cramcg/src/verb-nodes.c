@@ -7,12 +7,13 @@
 #include "cramcg.h"
 
 enum {
-	C_NODE, C_STATE, C_LOGICAL, C_CELLS, C_FREE, C_ROOM, C_USED, C_RATIO, C_WRITABLE,
+	C_NODE, C_CLASS, C_STATE, C_LOGICAL, C_CELLS, C_FREE, C_ROOM, C_USED, C_RATIO, C_WRITABLE,
 	C_BUDGET, C_RESERVE, C_LOW, C_CRITICAL, C_LEASE, C_LOST, NR_COLUMNS
 };
 
 static const struct column columns[NR_COLUMNS] = {
 	[C_NODE] = { "NODE", "node", COLUMN_NUMBER, "its number" },
+	[C_CLASS] = { "CLASS", "class", COLUMN_TEXT, "compressed or plain" },
 	[C_STATE] = { "STATE", "state", COLUMN_TEXT, "open, low, critical, lost, offline" },
 	[C_LOGICAL] = { "LOGICAL", "logical_bytes", COLUMN_SIZE, "what the host can address" },
 	[C_CELLS] = { "CELLS", "physical_bytes", COLUMN_SIZE, "cells of the device" },
@@ -72,16 +73,17 @@ static double node_ratio(struct cramcg *ctx, int node)
 
 static void put(struct cramcg *ctx, struct table *t, void *line, int i, int column, int node)
 {
-	_cleanup_free_ char *state = NULL;
+	_cleanup_free_ char *word = NULL;
 	uint64_t number;
 
 	switch (column) {
 	case C_NODE:
 		table_number(t, line, i, node);
 		break;
+	case C_CLASS:
 	case C_STATE:
-		cramcg_node_read(ctx, node, "state", &state);
-		table_text(t, line, i, state);
+		cramcg_node_read(ctx, node, columns[column].json, &word);
+		table_text(t, line, i, word);
 		break;
 	case C_RATIO:
 		table_ratio(t, line, i, node_ratio(ctx, node));
@@ -102,7 +104,7 @@ static void put(struct cramcg *ctx, struct table *t, void *line, int i, int colu
 
 static int run_nodes(struct cramcg *ctx, int argc, char **argv)
 {
-	int wanted[NR_COLUMNS + 1] = { C_NODE, C_STATE, C_LOGICAL, C_CELLS, C_FREE, C_ROOM, C_USED,
+	int wanted[NR_COLUMNS + 1] = { C_NODE, C_CLASS, C_STATE, C_LOGICAL, C_CELLS, C_FREE, C_ROOM, C_USED,
 		C_RATIO, C_WRITABLE, C_BUDGET, -1 };
 	struct table_style style = { 0 };
 	_cleanup_free_ int *nodes = NULL;
@@ -174,7 +176,7 @@ static void show_row(struct cramcg *ctx, int node, const char *file, bool human,
 
 static int show_node(struct cramcg *ctx, int node, bool human)
 {
-	_cleanup_free_ char *state = NULL, *safe = NULL;
+	_cleanup_free_ char *state = NULL, *safe = NULL, *class = NULL, *kind = NULL;
 	const char *means = "";
 	uint64_t number;
 	int err = cramcg_node_read(ctx, node, "state", &state);
@@ -185,7 +187,9 @@ static int show_node(struct cramcg *ctx, int node, bool human)
 		if (!strcmp(states[i].state, state))
 			means = states[i].means;
 	safe = cramcg_printable(state);
-	printf("node %d: %s: %s\n", node, safe ? safe : "?", means);
+	if (!cramcg_node_read(ctx, node, "class", &class))
+		kind = cramcg_printable(class);
+	printf("node %d, %s: %s: %s\n", node, kind ? kind : "compressed", safe ? safe : "?", means);
 	show_row(ctx, node, "logical_bytes", human, "addresses");
 	show_row(ctx, node, "physical_bytes", human, "cells");
 	show_row(ctx, node, "physical_free_bytes", human, "free, as of the last answer");

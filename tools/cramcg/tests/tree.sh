@@ -64,6 +64,7 @@ node() { # NUMBER STATE LOGICAL PHYSICAL FREE USED RATIO
 	put "$d/page_max" max
 	put "$d/low_bytes" 33554432
 	put "$d/critical_bytes" 16777216
+	put "$d/class" compressed
 	put "$d/lease_ms" 1000
 	put "$d/promote_hot_bytes_per_sec" 16777216
 	put "$d/over_capacity" 0

@@ -169,11 +169,20 @@ FAKE_FAIL="cram.reclaim=EAGAIN" gives 4 'less than that could be evicted' "recla
 
 # --- nodes, node, drain ----------------------------------------------------------------
 fresh
-gives 0 '^ +1 open +536870912 +268435456 +205520896' "nodes" cramcg nodes
+gives 0 '^ +1 compressed open +536870912 +268435456 +205520896' "nodes" cramcg nodes
 holds "nodes --json" bash -c '"$@" nodes -J | jq -e ".nodes[0].ratio == 2.73 and .nodes[1].state == \"low\""' _ "$build/cramcg" --root "$root"
-gives 0 'node 2: low: nothing is demoted' "node: explained" cramcg node 2
+gives 0 'node 2, compressed: low: nothing is demoted' "node: explained" cramcg node 2
 gives 1 'node 7 is not a cram node at this time' "node: none" cramcg node 7
 gives 2 'a node is a number' "node: a word" cramcg node x
+echo plain > "$root/sys/devices/system/node/node1/cram/class"
+rm "$root/sys/devices/system/node/node1/cram"/{lease_ms,over_capacity}
+gives 0 '^ +1 plain +open' "nodes: memory that does not compress" cramcg nodes -o +LEASE,LOST
+gives 0 '^node 1, plain: open' "node: the same" cramcg node 1
+words=$(cramcg node 1 | grep -cE 'lease|over_capacity' || :)
+holds "node: without words of devices that are asked" [ "$words" = 0 ]
+echo compressed > "$root/sys/devices/system/node/node1/cram/class"
+echo 1000 > "$root/sys/devices/system/node/node1/cram/lease_ms"
+echo 0 > "$root/sys/devices/system/node/node1/cram/over_capacity"
 gives 0 '' "node set: what depends on each other, in the wrong order" kernel node 1 set critical_bytes=64M low_bytes=128M
 holds "node set: both" bash -c '[ "$(cat "$1"/{low,critical}_bytes | tr "\n" " ")" = "134217728 67108864 " ]' _ "$root/sys/devices/system/node/node1/cram"
 before=$(settings)
