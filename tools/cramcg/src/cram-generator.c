@@ -15,6 +15,10 @@
  * same kind of directory as the property: that of a unit, an alias, a template, a prefix
  * (foo-.service.d) or of all services (service.d).  All have one name, so that systemd
  * takes one of them.
+ *
+ * systemd runs all generators at once, so what another writes cannot be looked at.  But
+ * that of Podman makes foo.service of a file foo.container, and what is in [Service] there
+ * is in [Service] of that: so these files are looked through as well.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -47,9 +51,14 @@ static const char *const default_path =
 	"/run/systemd/system:/run/systemd/system.attached:"
 	"/usr/local/lib/systemd/system:/usr/lib/systemd/system";
 
+/* podman-systemd.unit(5), of the system */
+static const char *const default_container_path =
+	"/run/containers/systemd:/etc/containers/systemd:/usr/share/containers/systemd";
+
 struct generator {
 	struct cramcg *ctx;
 	const char *out;
+	bool all_containers;	/* container.d has a property */
 	int status;
 };
 
@@ -97,17 +106,15 @@ static void write_dropin(struct generator *g, const char *name)
 		complain(g, file);
 }
 
-/* Is there a property in the file?  What is wrong with it is told once, here */
-static bool look(struct generator *g, int dir, const char *where, const char *name,
-		 const char *section)
+/* Is there a property in the text?  What is wrong with it is told once, here */
+static bool look_at(struct generator *g, const char *where, const char *name,
+		    const char *section, const char *text, size_t len)
 {
 	struct unit_settings u = { 0 };
-	_cleanup_free_ char *text = NULL, *file = NULL;
-	size_t len;
+	_cleanup_free_ char *file = NULL;
 	bool any;
 
-	text = unit_file_read(dir, name, &len);
-	if (!text || !unit_file_mentions(text, len))
+	if (!unit_file_mentions(text, len))
 		return false;
 	if (asprintf(&file, "%s/%s", where, name) < 0) {
 		file = NULL;
@@ -122,6 +129,15 @@ static bool look(struct generator *g, int dir, const char *where, const char *na
 	return any;
 }
 
+static bool look(struct generator *g, int dir, const char *where, const char *name,
+		 const char *section)
+{
+	size_t len;
+	_cleanup_free_ char *text = unit_file_read(dir, name, &len);
+
+	return text && look_at(g, where, name, section, text, len);
+}
+
 static DIR *open_dir(int at, const char *name)
 {
 	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -132,23 +148,32 @@ static DIR *open_dir(int at, const char *name)
 	return dir;
 }
 
-static void dropins(struct generator *g, int at, const char *where, const char *name)
+/* Has one of the drop-ins in the directory a property? */
+static bool any_dropin(struct generator *g, int at, const char *where, const char *name,
+		       const char *section)
 {
-	_cleanup_free_ char *unit = strndup(name, strlen(name) - 2), *path = NULL;
-	const char *section = unit ? unit_section(unit) : NULL;
-	DIR *dir = section ? open_dir(at, name) : NULL;
+	_cleanup_free_ char *path = NULL;
+	DIR *dir = open_dir(at, name);
 	struct dirent *e;
 	bool any = false;
 
 	if (!dir)
-		return;
+		return false;
 	if (asprintf(&path, "%s/%s", where, name) < 0)
 		path = NULL;
 	while (path && (e = readdir(dir)))
 		if (has_suffix(e->d_name, ".conf"))
 			any |= look(g, dirfd(dir), path, e->d_name, section);
 	closedir(dir);
-	if (any)
+	return any;
+}
+
+static void dropins(struct generator *g, int at, const char *where, const char *name)
+{
+	_cleanup_free_ char *unit = strndup(name, strlen(name) - 2);
+	const char *section = unit ? unit_section(unit) : NULL;
+
+	if (section && any_dropin(g, at, where, name, section))
 		write_dropin(g, unit);
 }
 
@@ -171,9 +196,110 @@ static void directory(struct generator *g, const char *path)
 	closedir(dir);
 }
 
+/* --- containers of Podman -------------------------------------------------------------- */
+
+#define CONTAINER	".container"
+
+/* "foo.container", "foo-.container": foo.service, foo-.service; or ServiceName= */
+static char *service_of(const char *name, const char *text)
+{
+	const char *at = text ? strstr(text, "\nServiceName=") : NULL;
+	size_t len = strlen(name) - strlen(CONTAINER);
+	char *unit;
+
+	if (at) {
+		name = at + strlen("\nServiceName=");
+		name += strspn(name, " \t");
+		len = strcspn(name, " \t\r\n/");
+	}
+	return asprintf(&unit, "%.*s.service", (int)len, name) < 0 ? NULL : unit;
+}
+
+static void container(struct generator *g, int at, const char *where, const char *name)
+{
+	_cleanup_free_ char *text = NULL, *unit = NULL;
+	size_t len;
+
+	text = unit_file_read(at, name, &len);
+	if (!text || !(look_at(g, where, name, "Service", text, len) || g->all_containers))
+		return;
+	unit = service_of(name, text);
+	if (unit)
+		write_dropin(g, unit);
+}
+
+/* Drop-ins of one whose ServiceName= is another belong to that */
+static void container_dropins(struct generator *g, int at, const char *where, const char *name)
+{
+	_cleanup_free_ char *file = strndup(name, strlen(name) - 2), *text = NULL, *unit = NULL;
+	size_t len;
+
+	if (!file || !any_dropin(g, at, where, name, "Service"))
+		return;
+	text = unit_file_read(at, file, &len);
+	unit = service_of(file, text);
+	if (unit)
+		write_dropin(g, unit);
+}
+
+/* As Podman does, with the directories below, but without those of users */
+static void containers(struct generator *g, int at, const char *where, const char *name, int depth)
+{
+	_cleanup_free_ char *path = NULL;
+	DIR *dir = open_dir(at, name);
+	struct dirent *e;
+
+	if (!dir)
+		return;
+	if (asprintf(&path, "%s%s%s", where, *where ? "/" : "", name) < 0)
+		path = NULL;
+	while (path && (e = readdir(dir))) {
+		if (*e->d_name == '.')
+			continue;
+		if (has_suffix(e->d_name, CONTAINER))
+			container(g, dirfd(dir), path, e->d_name);
+		else if (has_suffix(e->d_name, CONTAINER ".d"))
+			container_dropins(g, dirfd(dir), path, e->d_name);
+		else if (depth < 8 && !has_suffix(e->d_name, ".d") && strcmp(e->d_name, "users"))
+			containers(g, dirfd(dir), path, e->d_name, depth + 1);
+	}
+	closedir(dir);
+}
+
+/* --------------------------------------------------------------------------------------- */
+
+static void each(struct generator *g, const char *path, void (*fn)(struct generator *, const char *))
+{
+	while (*path) {
+		size_t len = strcspn(path, ":");
+		_cleanup_free_ char *one = strndup(path, len);
+
+		if (len && one)
+			fn(g, one);
+		path += len + (path[len] == ':');
+	}
+}
+
+/* What is said for all, which has to be known before any is looked at */
+static void container_defaults(struct generator *g, const char *path)
+{
+	DIR *dir = open_dir(AT_FDCWD, path);
+
+	if (!dir)
+		return;
+	g->all_containers |= any_dropin(g, dirfd(dir), path, "container.d", "Service");
+	closedir(dir);
+}
+
+static void container_directory(struct generator *g, const char *path)
+{
+	containers(g, AT_FDCWD, "", path, 0);
+}
+
 int main(int argc, char **argv)
 {
 	const char *scope = getenv("SYSTEMD_SCOPE"), *path = getenv("SYSTEMD_UNIT_PATH");
+	const char *container_path = getenv("QUADLET_UNIT_DIRS");
 	struct generator g = { .out = argc > 1 ? argv[1] : "/tmp" };
 
 	/* The manager of a user cannot set limits of its own cgroup */
@@ -187,14 +313,11 @@ int main(int argc, char **argv)
 		path = default_path;
 	if (cramcg_new(&g.ctx, NULL))
 		return STATUS_FAILED;
-	while (*path) {
-		size_t len = strcspn(path, ":");
-		_cleanup_free_ char *one = strndup(path, len);
-
-		if (len && one)
-			directory(&g, one);
-		path += len + (path[len] == ':');
-	}
+	each(&g, path, directory);
+	if (!container_path || !*container_path)
+		container_path = default_container_path;
+	each(&g, container_path, container_defaults);
+	each(&g, container_path, container_directory);
 	cramcg_free(g.ctx);
 	return g.status;
 }

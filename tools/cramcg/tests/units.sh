@@ -3,7 +3,7 @@
 # shellcheck shell=bash disable=SC1003,SC2154
 
 units=$tmp/units out=$tmp/generated
-lib=$units/lib etc=$units/etc
+lib=$units/lib etc=$units/etc c=$units/containers
 fresh_units() {
 	rm -rf "$units" "$out"
 	mkdir -p "$lib" "$etc" "$out"
@@ -12,7 +12,11 @@ put() { # FILE LINE...
 	mkdir -p "$(dirname "$1")"
 	printf '%b\n' "${@:2}" > "$1"
 }
-generate() { (unset SYSTEMD_SCOPE; SYSTEMD_UNIT_PATH=$etc:$lib:$units/none "$build/asan/cram-generator" "$out"); }
+generate() {
+	(unset SYSTEMD_SCOPE
+	export SYSTEMD_UNIT_PATH=$etc:$lib:$units/none QUADLET_UNIT_DIRS=$units/containers:$units/none
+	"$build/asan/cram-generator" "$out")
+}
 generated() { (cd "$out" && find . -type f | sed 's|^\./||' | LC_ALL=C sort | tr '\n' ' '); }
 
 fresh_units
@@ -46,6 +50,30 @@ put "$lib/bad.service" "[Service]" "" "X-CRAMMax=-1"
 gives 0 "$lib/bad.service:3: X-CRAMMax=-1: " "cram-generator: a bad value, with file and line" generate
 holds "  and the drop-in is there, because the unit may require it" is "$(generated)" "bad.service.d/zzz-cram.conf "
 
+# What Podman makes services of
+fresh_units
+put "$c/a.container" "[Container]" "Image=localhost/demo" "[Service]" "X-CRAMMax=64M"
+put "$c/plain.container" "[Container]" "Image=localhost/demo"
+put "$c/deep/er/b.container" "[Service]" "X-CRAMMax=64M"
+put "$c/t@.container" "[Service]" "X-CRAMMax=64M"
+put "$c/named.container" "[Container]" "ServiceName= other" "[Service]" "X-CRAMMax=64M"
+put "$c/d.container" "[Container]" "ServiceName=elsewhere"
+put "$c/d.container.d/x.conf" "[Service]" "X-CRAMLow=1M"
+put "$c/pre-.container.d/x.conf" "[Service]" "X-CRAMLow=1M"
+put "$c/users/u.container" "[Service]" "X-CRAMMax=64M"
+put "$c/a.pod" "[Service]" "X-CRAMMax=64M"
+put "$c/none.container.d/x.conf~" "[Service]" "X-CRAMMax=64M"
+ln -s . "$c/loop"
+gives 0 '' "cram-generator: containers of Podman" generate
+holds "  a drop-in of each service that Podman makes of one with a property" is "$(generated)" \
+	"a.service.d/zzz-cram.conf b.service.d/zzz-cram.conf elsewhere.service.d/zzz-cram.conf other.service.d/zzz-cram.conf pre-.service.d/zzz-cram.conf t@.service.d/zzz-cram.conf "
+put "$c/container.d/x.conf" "[Service]" "X-CRAMLow=1M"
+rm -r "${out:?}"/*
+gives 0 '' "  and what is said for all" generate
+holds "  counts for each" test -e "$out/plain.service.d/zzz-cram.conf"
+put "$c/wrong.container" "[Container]" "X-CRAMMax=64M"
+gives 0 "$c/wrong.container:2: X-CRAMMax= belongs to the section \[Service\]" "  and where it belongs is told" generate
+
 # Whatever is in a file, it ends well: no sanitizer speaks
 fresh_units
 head -c 100000 /dev/urandom > "$lib/random.service"
@@ -68,7 +96,7 @@ done
 put "$lib/u7.service" "[Service]" "X-CRAMMax=1M"
 many() {
 	local TIMEFORMAT='%U %S' took
-	took=$( { time SYSTEMD_UNIT_PATH=$lib "$build/cram-generator" "$out"; } 2>&1)
+	took=$( { time SYSTEMD_UNIT_PATH=$lib QUADLET_UNIT_DIRS=$units/none "$build/cram-generator" "$out"; } 2>&1)
 	awk '{ s = $1 + $2; print s " s"; exit s > 0.5 }' <<< "$took"
 }
 holds "cram-generator: 2000 unit files take less than half a second of a processor" many
