@@ -63,6 +63,15 @@ said() { # UNIT: both lines, then forget them
 	rm -f "$R/$1"
 }
 both() { printf 'before %s\nmain %s' "$1" "$1"; }
+# cramcgd has done with all that was loaded anew before: a change that was loaded last is there
+marks=0
+unit u-mark.service "[Service]" "ExecStart=/bin/sleep infinity"
+reloaded() {
+	systemctl start u-mark.service && systemctl daemon-reload || return
+	marks=$((marks + 1))
+	unit u-mark.service.d/x.conf "[Service]" "X-CRAMMax=${marks}M"
+	systemctl daemon-reload && within 60 becomes system.slice/u-mark.service/cram.max $((marks << 20))
+}
 node_is() { [ "$(cat "/sys/devices/system/node/node1/cram/state" 2> /dev/null)" = "$1" ]; }
 
 echo "TAP version 13"
@@ -171,6 +180,22 @@ check "  and not after" within 60 becomes system.slice/u-plain.service/cram.max 
 systemctl restart u-plain
 check "  nor after a restart" is "$(said u-plain.service)" "$(both 'max 0 inherit - - max')"
 
+# A file that is edited while the unit starts, and loaded when that is over
+service u-edit.service X-CRAMMax=20M "ExecStartPre=/bin/sh -c 'echo X-CRAMMax=21M >> $SD/u-edit.service'"
+systemctl daemon-reload
+systemctl start u-edit.service
+systemctl daemon-reload
+check "a file that was edited while its unit started" within 60 becomes system.slice/u-edit.service/cram.max 22020096
+# What nobody changed in a file is not set again
+echo 7M > $CG/system.slice/u-all.service/cram.max
+echo "N1 9M" > $CG/system.slice/u-all.service/cram.node.max
+check "files are loaded anew, and these are as they were" reloaded
+check "  what was set by hand stays" is "$(value system.slice/u-all.service/cram.max) $(value system.slice/u-all.service/cram.node.max)" "7340032 N1 9437184"
+systemctl restart cramcgd.service
+check "  also when cramcgd starts anew" is "$(value system.slice/u-all.service/cram.max) $(value system.slice/u-all.service/cram.node.max)" "7340032 N1 9437184"
+check "  which still knows what to take back" sh -c 'sed -i /X-CRAMPageMax/d '$SD'/u-all.service && systemctl daemon-reload'
+check "  namely" within 60 becomes system.slice/u-all.service/cram.page.max max
+
 # --- what is wrong ----------------------------------------------------------------------------
 
 bad() { # NAME PROPERTY VALUE
@@ -232,25 +257,59 @@ gone() { # and its region is given up
 			cxl_node_gone 60000 && cxl destroy-region -f all
 	done
 }
+in_force() { # UNIT: as its file says
+	becomes "system.slice/$1/cram.nodes" 1 && becomes "system.slice/$1/cram.max" "$2"
+}
+service u-while.service X-CRAMMax=15M X-CRAMNodes=1
+service u-now.service X-CRAMMax=16M X-CRAMNodes=1
+unit uwait.slice "[Slice]" X-CRAMMax=18M X-CRAMNodes=1
+service u-inwait.service Slice=uwait.slice
+systemctl daemon-reload
+systemctl start u-now
+rm -f $R/u-all.service $R/u-now.service
+echo 67108864 > $CG/system.slice/u-all.service/cram.max
 check "the node goes" gone
 check "  what was set stays" is "$(value system.slice/u-all.service/cram.nodes) $(value system.slice/u-all.service/cram.max)" "1 67108864"
 systemctl start u-late
 check "  a unit that asks for it starts with none of its properties" is "$(said u-late.service)" "$(both 'max 0 inherit - - max')"
+systemctl restart u-now
+check "  and so does one that had them, when it starts anew" is "$(said u-now.service)" "$(both 'max 0 inherit - - max')"
+systemctl start u-inwait
+check "  and a slice" is "$(value uwait.slice/cram.nodes) $(value uwait.slice/cram.max)" " max"
+systemctl stop cramcgd
+systemctl start u-while
+check "  one starts while cramcgd does not run" is "$(said u-while.service)" "$(both 'max 0 inherit - - max')"
+systemctl start cramcgd
 check "the node comes back by the same unit" systemctl start cram-region@mem0
 check "  and is open" within 60 node_is open
-check "  what waited for it is in force" within 60 becomes system.slice/u-late.service/cram.nodes 1
-check "  all of it" becomes system.slice/u-late.service/cram.max 13631488
+check "  what waited for it is in force" within 60 in_force u-late.service 13631488
+check "  also of the one that had it before" within 60 in_force u-now.service 16777216
+slice_in_force() { [ "$(value uwait.slice/cram.nodes) $(value uwait.slice/cram.max)" = "1 18874368" ]; }
+check "  and of the slice" within 60 slice_in_force
+check "  and of that which started without cramcgd" within 60 in_force u-while.service 15728640
 
 # --- a device that fails --------------------------------------------------------------------------------
 
-# Its answers to Get Compression Capabilities are errors
+# Its answers to Get Compression Capabilities are errors.
 gone
+systemctl stop u-inwait uwait.slice
+for unit in u-now u-while u-late u-inwait; do
+	systemctl restart $unit
+	said $unit.service > /dev/null
+done
 cxl_fault cram0 '"opcode": 49152, "return-code": 4'
 check "a device that fails: its unit ends, and nothing else fails" sh -c '
 	timeout 150 systemctl start cram-region@mem0; echo "status $?"; systemctl --failed --plain --no-legend > /tmp/failed; cat /tmp/failed
 	! grep -v cram-region@mem0 /tmp/failed'
 check "  there is no node" test ! -e /sys/devices/system/node/node1/cram
 cxl_fault cram0 '"opcode": 49152, "return-code": 0'
+cxl destroy-region -f all > /tmp/destroyed 2>&1 || sed 's/^/# /' /tmp/destroyed
+check "it is mended" systemctl start cram-region@mem0
+check "  and its node open" within 60 node_is open
+for unit in u-now:16777216 u-while:15728640 u-late:13631488; do
+	check "  and what waited a second time, of ${unit%:*}" within 60 in_force ${unit%:*}.service ${unit#*:}
+done
+check "  and of the slice" within 60 slice_in_force
 
 # --- the end ------------------------------------------------------------------------------------------------
 

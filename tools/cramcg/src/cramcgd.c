@@ -9,7 +9,10 @@
  * cramcgd hears of the scope (UnitNew), and sets them when systemd has made its cgroup.
  *
  * What cannot be had, such as a node that is not there yet, is tried again every few
- * seconds: "cramcg apply-unit" leaves such units to it.
+ * seconds.  "cramcg apply-unit" leaves such units to it, by a record that has no settings.
+ *
+ * What is in force is not remembered here, but in records on which all agree who set
+ * properties: record.h.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -25,6 +28,7 @@
 
 #include "manager.h"
 #include "note.h"
+#include "record.h"
 
 #define RETRY_USEC	(5 * 1000000ULL)
 #define RECONNECT_USEC	(300 * 1000ULL)
@@ -33,9 +37,6 @@
 /* A unit that has properties, as far as this process has to remember it */
 struct known {
 	char *name;
-	char *cgroup;		/* where they are in force; "" not yet */
-	struct cramcg_setting *set;	/* which: what is no longer said is taken back */
-	size_t n;
 	char *said;		/* the last complaint: each is made once */
 	bool waits;		/* for its cgroup, or for the next try */
 	bool seen;		/* by this round */
@@ -51,7 +52,6 @@ struct daemon {
 	char **meant;		/* "a.service", "b@.service", "c-.slice", "scope": what has properties */
 	size_t nr_meant;
 	bool reloading;		/* systemd drops all units, and makes them again */
-	bool learn;		/* what is said is in force already: only remember it */
 };
 
 /* What a setting is when nobody sets it */
@@ -70,21 +70,9 @@ static struct known *find(struct daemon *d, const char *name)
 	return NULL;
 }
 
-static void free_settings(struct known *k)
-{
-	while (k->n) {
-		free((char *)k->set[--k->n].key);
-		free((char *)k->set[k->n].value);
-	}
-	free(k->set);
-	k->set = NULL;
-}
-
 static void free_known(struct known *k)
 {
-	free_settings(k);
 	free(k->name);
-	free(k->cgroup);
 	free(k->said);
 	free(k);
 }
@@ -233,13 +221,14 @@ static bool is_set(const struct unit_settings *u, const char *key)
 static void set_default(struct daemon *d, const char *cgroup, const char *key)
 {
 	_cleanup_free_ char *value = NULL;
+	const char *node = strchr(key, ' ');
 	struct cramcg_setting s = { 0 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(defaults); i++)
 		if (!strcmp(defaults[i][0], key))
 			s = (struct cramcg_setting) { defaults[i][0], defaults[i][1] };
 	if (!s.key) {
-		if (asprintf(&value, "%s max", strchr(key, ' ') + 1) < 0) {
+		if (!node || asprintf(&value, "%s max", node + 1) < 0) {
 			value = NULL;
 			return;
 		}
@@ -249,63 +238,62 @@ static void set_default(struct daemon *d, const char *cgroup, const char *key)
 		note(LOG_WARNING, "%s", cramcg_error(d->ctx));
 }
 
-/* What was said before and is no longer goes back to what it is without being said */
-static void take_back(struct daemon *d, struct known *k, const struct unit_settings *u)
+/* What was set and is no longer said goes back to what it is without being said */
+static void take_back(struct daemon *d, const struct record *r, const struct unit_settings *u)
 {
-	for (size_t i = 0; i < k->n; i++)
-		if (!is_set(u, k->set[i].key))
-			set_default(d, k->cgroup, k->set[i].key);
-	free_settings(k);
-	k->set = calloc(u->n, sizeof(*k->set));
-	for (size_t i = 0; k->set && i < u->n; i++) {
-		struct cramcg_setting s = { key_of(&u->list[i].s), strdup(u->list[i].s.value) };
+	for (size_t i = 0; i < r->n; i++) {
+		_cleanup_free_ char *key = key_of(&r->list[i]);
 
-		k->set[k->n++] = s;
-		if (s.key && s.value)
-			continue;
-		free_settings(k);
-		return;
+		if (key && !is_set(u, key))
+			set_default(d, r->cgroup, key);
 	}
+}
+
+static bool has(const struct record *r, const struct cramcg_setting *s)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (!strcmp(r->list[i].key, s->key) && !strcmp(r->list[i].value, s->value))
+			return true;
+	return false;
 }
 
 /* Whoever set something else by hand meanwhile keeps it, until the files say otherwise */
-static bool is_same(const struct known *k, const struct unit_settings *u)
+static bool is_same(const struct record *r, const struct unit_settings *u)
 {
-	if (k->n != u->n)
-		return false;
-	for (size_t i = 0; i < k->n; i++) {
-		_cleanup_free_ char *key = key_of(&u->list[i].s);
-
-		if (!key || strcmp(key, k->set[i].key) || strcmp(u->list[i].s.value, k->set[i].value))
+	for (size_t i = 0; i < u->n; i++)
+		if (!has(r, &u->list[i].s))
 			return false;
-	}
-	return true;
+	return r->n == u->n;
+}
+
+/* Another cgroup than that in which they were set has none of them */
+static void read_record(struct daemon *d, const char *name, const char *cgroup, struct record *r)
+{
+	if (!record_read(d->ctx, name, r) && strcmp(r->cgroup, cgroup))
+		record_free(r);
 }
 
 static int apply(struct daemon *d, struct known *k, const char *cgroup,
-		 const struct unit_settings *u)
+		 const struct unit_settings *u, const struct record *r)
 {
 	_cleanup_free_ char *message = NULL;
 	int err = 0;
 
 	if (!strcmp(cgroup, "/"))
 		return 0;	/* cram-generator has said so */
-	/* Another cgroup than that in which they were set has none of them */
-	if (!k->cgroup || strcmp(k->cgroup, cgroup)) {
-		free_settings(k);
-		free(k->cgroup);
-		k->cgroup = strdup(cgroup);
-	} else if (is_same(k, u)) {
+	if (is_same(r, u))
 		return 0;
-	}
-	if (u->n && !d->learn)
+	if (u->n)
 		err = unit_apply(d->ctx, cgroup, u, &message);
 	if (err) {
 		complain(k, message ? message : strerror(-err));
 		return err;
 	}
-	if (k->cgroup)
-		take_back(d, k, u);
+	take_back(d, r, u);
+	if (u->n)
+		record_write(d->ctx, k->name, cgroup, u);
+	else
+		record_remove(k->name);
 	free(k->said);
 	k->said = NULL;
 	return 0;
@@ -330,9 +318,13 @@ static int retry_later(struct daemon *d)
 static void follow(struct daemon *d, struct known *k, const struct unit *unit,
 		   const struct unit_settings *u)
 {
+	struct record r = { 0 };
+
+	if (*unit->cgroup)
+		read_record(d, k->name, unit->cgroup, &r);
 	k->seen = true;
 	k->waits = false;
-	if (!u->any && !k->n) {
+	if (!u->any && !r.n) {
 		forget(d, k->name);
 	} else if (!*unit->cgroup) {
 		/* A scope gets its cgroup; others have what runs before them */
@@ -340,10 +332,11 @@ static void follow(struct daemon *d, struct known *k, const struct unit *unit,
 			k->waits = true;
 		else
 			forget(d, k->name);
-	} else if (!u->faults && apply(d, k, unit->cgroup, u)) {
+	} else if (!u->faults && apply(d, k, unit->cgroup, u, &r)) {
 		k->waits = true;
 		retry_later(d);
 	}
+	record_free(&r);
 }
 
 /* One unit, from its files to its cgroup.  A negative errno: the connection is broken. */
@@ -398,12 +391,35 @@ static bool is_pattern(const char *name)
 	return !suffix || suffix == name || suffix[-1] == '-' || suffix[-1] == '@';
 }
 
+/* Those of which something is in force are known; records of what has gone go, too */
+static void read_records(struct daemon *d)
+{
+	DIR *dir = opendir(RECORD_DIR);
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir))) {
+		struct record r;
+
+		if (!unit_section(e->d_name))
+			continue;
+		if (record_read(d->ctx, e->d_name, &r)) {
+			record_remove(e->d_name);
+			continue;
+		}
+		record_free(&r);
+		remember(d, e->d_name);
+	}
+	if (dir)
+		closedir(dir);
+}
+
 /* All that have properties, and all that had: at start, and when files were loaded anew */
 static int all_units(struct daemon *d)
 {
 	int r = 0;
 
 	read_meant(d);
+	read_records(d);
 	for (size_t i = 0; i < d->n; i++)
 		d->units[i]->seen = false;
 	if (d->nr_meant)
@@ -481,37 +497,38 @@ static int on_unit_new(sd_bus_message *m, void *arg, sd_bus_error *error)
 static int on_unit_removed(sd_bus_message *m, void *arg, sd_bus_error *error)
 {
 	struct daemon *d = arg;
+	struct record record = { 0 };
 	const char *name;
 
 	(void)error;
-	if (!d->reloading && sd_bus_message_read(m, "so", &name, NULL) >= 0)
-		forget(d, name);
+	if (d->reloading || sd_bus_message_read(m, "so", &name, NULL) < 0)
+		return 0;
+	forget(d, name);
+	/* It may have come back meanwhile, with a record of its new cgroup */
+	if (unit_section(name) && record_read(d->ctx, name, &record) == -ENOENT)
+		record_remove(name);
+	record_free(&record);
 	return 0;
 }
 
 /*
- * A job is over.  The cgroup of a scope is there now; of others, who have set their
- * properties themselves, it is remembered what these are, to know later what is gone.
+ * A job is over: the cgroup of a scope is there now, and that of a slice that had to start
+ * without its properties.
  */
 static int on_job_removed(sd_bus_message *m, void *arg, sd_bus_error *error)
 {
 	struct daemon *d = arg;
 	struct known *k;
 	const char *name;
-	int r;
 
 	(void)error;
-	if (sd_bus_message_read(m, "uoss", NULL, NULL, &name, NULL) < 0 || !unit_section(name))
+	if (sd_bus_message_read(m, "uoss", NULL, NULL, &name, NULL) < 0 ||
+	    (!has_suffix(name, ".scope") && !has_suffix(name, ".slice")))
 		return 0;
 	k = find(d, name);
-	if (has_suffix(name, ".scope"))
-		return k && k->waits ? done(d, unit_now(d, name)) : 0;
-	if (!could_have(d, name))
+	if (has_suffix(name, ".scope") && !k)
 		return 0;
-	d->learn = !k || !k->waits;
-	r = unit_now(d, name);
-	d->learn = false;
-	return done(d, r);
+	return (k ? k->waits : could_have(d, name)) ? done(d, unit_now(d, name)) : 0;
 }
 
 static int on_reloading(sd_bus_message *m, void *arg, sd_bus_error *error)
@@ -541,19 +558,19 @@ static int on_retry(sd_event_source *source, uint64_t now, void *arg)
 	return done(d, r);
 }
 
-/* A unit has started without its properties */
-static int on_waiting(sd_event_source *source, const struct inotify_event *event, void *arg)
+/*
+ * A unit starts: with its properties, or without, or with those that its files said before
+ * they were edited.
+ */
+static int on_record(sd_event_source *source, const struct inotify_event *event, void *arg)
 {
 	struct daemon *d = arg;
-	_cleanup_free_ char *file = NULL;
 
 	(void)source;
-	if (!event->len || asprintf(&file, WAITING_DIR "/%s", event->name) < 0) {
-		file = NULL;
-		return 0;
-	}
-	unlink(file);
-	return d->bus && unit_section(event->name) ? done(d, unit_now(d, event->name)) : 0;
+	/* More than the kernel could keep */
+	if (event->mask & IN_Q_OVERFLOW)
+		return d->bus ? done(d, all_units(d)) : 0;
+	return d->bus && event->len && unit_section(event->name) ? done(d, unit_now(d, event->name)) : 0;
 }
 
 static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
@@ -618,10 +635,9 @@ int main(int argc, char **argv)
 		r = sd_event_add_signal(d.event, NULL, SIGINT, NULL, NULL);
 	if (r >= 0)
 		r = sd_event_add_signal(d.event, NULL, SIGHUP, on_hangup, &d);
-	if (r >= 0) {
-		mkdir(WAITING_DIR, 0700);
-		r = sd_event_add_inotify(d.event, NULL, WAITING_DIR, IN_CREATE, on_waiting, &d);
-	}
+	/* Before it looks at all units: what starts while it does so is in neither else */
+	if (r >= 0)
+		r = sd_event_add_inotify(d.event, NULL, RECORD_DIR, IN_MOVED_TO, on_record, &d);
 	if (r >= 0)
 		r = sd_event_set_watchdog(d.event, true);
 	if (r >= 0) {

@@ -11,12 +11,6 @@
 #define MANAGER		"org.freedesktop.systemd1"
 #define MANAGER_PATH	"/org/freedesktop/systemd1"
 
-/*
- * Units that started without their properties, because these could not be had: "cramcg
- * apply-unit" makes a file of the name of the unit here, and cramcgd goes on trying.
- */
-#define WAITING_DIR	"/run/cramcg/waiting"
-
 /* 0 or a negative errno; the bus belongs to the caller */
 int manager_connect(sd_bus **bus);
 

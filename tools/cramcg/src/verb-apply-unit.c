@@ -9,13 +9,13 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <syslog.h>
 #include <time.h>
 
 #include "manager.h"
 #include "note.h"
+#include "record.h"
 
 static const struct option_row options[] = {
 	{ "check", 'C', NULL, "say what is wrong with the properties, change nothing" },
@@ -100,18 +100,6 @@ static int apply(struct cramcg *ctx, const char *name, const struct unit *unit,
 	return err;
 }
 
-/* For cramcgd.  When it does not run, nobody looks, and nothing is lost. */
-static void leave_to_cramcgd(const char *name)
-{
-	_cleanup_free_ char *file = NULL;
-	_cleanup_close_ int fd = -1;
-
-	if (asprintf(&file, WAITING_DIR "/%s", name) < 0)
-		file = NULL;
-	else
-		fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-}
-
 static int run(struct cramcg *ctx, int argc, char **argv)
 {
 	_cleanup_free_ char *message = NULL;
@@ -144,8 +132,9 @@ static int run(struct cramcg *ctx, int argc, char **argv)
 		note(u.require ? LOG_ERR : LOG_WARNING, u.require ?
 		     "%s: it does not start, because it has X-CRAMRequire=yes" :
 		     "%s: none of its X-CRAM properties is in force", name);
-	if (err && !check && !u.require && !u.faults)
-		leave_to_cramcgd(name);
+	/* cramcgd goes on trying what could not be had */
+	if (!check && !(err && (u.require || u.faults)) && u.n && *unit.cgroup)
+		record_write(ctx, name, unit.cgroup, err ? NULL : &u);
 	unit_free(&unit);
 	err = !err ? STATUS_OK : check ? STATUS_FAILED : u.require ? STATUS_FAIL_UNIT : STATUS_OK;
 	unit_settings_free(&u);

@@ -8,9 +8,11 @@
 #include <errno.h>
 #include <locale.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "../src/cramcg.h"
 #include "../src/dropin.h"
+#include "../src/record.h"
 #include "../src/unit-file.h"
 
 static struct cramcg *ctx;
@@ -417,6 +419,82 @@ static void later_files_count(void **state)
 	assert_null(unit_section("a.socket"));
 }
 
+/* --- what is in force ---------------------------------------------------------------------- */
+
+static void put_file(const char *file, const char *text)
+{
+	FILE *f = fopen(file, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static void records_are_of_one_cgroup(void **state)
+{
+	static const char *const bad[] = { "", "\n", "1\n", "x /a\n", "1 /b\nmax\n" };
+	char dir[] = "/tmp/cramcg-unit.XXXXXX";
+	struct unit_settings u = { 0 };
+	struct faults f = { 0 };
+	struct cramcg *there;
+	struct record r;
+	uint64_t id;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(chdir(dir), 0);
+	assert_int_equal(mkdir("sys", 0755) | mkdir("sys/fs", 0755) | mkdir("sys/fs/cgroup", 0755) |
+			 mkdir("sys/fs/cgroup/a b", 0755) | mkdir("records", 0755), 0);
+	put_file("sys/fs/cgroup/cgroup.controllers", "");
+	setenv("CRAMCG_RECORDS", "records", 1);
+	assert_int_equal(cramcg_new(&there, dir), 0);
+	parse_unit(&u, "[Service]\nX-CRAMMax=1M\nX-CRAMNodeMax=N1:2M\n", &f);
+
+	assert_int_equal(record_read(there, "u.service", &r), -ENOENT);
+	assert_int_equal(cgroup_id(there, "/none"), 0);
+	assert_int_equal(record_write(there, "u.service", "/none", &u), -ENOENT);
+	/* None of them: a record without settings */
+	assert_int_equal(record_write(there, "u.service", "/a b", NULL), 0);
+	assert_int_equal(record_read(there, "u.service", &r), 0);
+	assert_int_equal(r.n, 0);
+	record_free(&r);
+	assert_int_equal(record_write(there, "u.service", "/a b", &u), 0);
+	/* The same cgroup still has what it had */
+	assert_int_equal(record_write(there, "u.service", "/a b", NULL), 0);
+	assert_int_equal(record_read(there, "u.service", &r), 0);
+	id = r.id;
+	assert_int_equal(id, cgroup_id(there, "/a b"));
+	assert_string_equal(r.cgroup, "/a b");
+	assert_int_equal(r.n, 2);
+	assert_string_equal(r.list[1].key, "node.max");
+	assert_string_equal(r.list[1].value, "N1 2097152");
+	record_free(&r);
+	/* A new one of the same path has nothing of it */
+	assert_int_equal(rename("sys/fs/cgroup/a b", "sys/fs/cgroup/old") |
+			 mkdir("sys/fs/cgroup/a b", 0755), 0);
+	assert_int_not_equal(id, cgroup_id(there, "/a b"));
+	assert_int_equal(record_read(there, "u.service", &r), -ENOENT);
+	assert_int_equal(record_write(there, "u.service", "/a b", NULL), 0);
+	assert_int_equal(record_read(there, "u.service", &r), 0);
+	assert_int_equal(r.n, 0);
+	record_free(&r);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		put_file("records/u.service", bad[i]);
+		assert_int_not_equal(record_read(there, "u.service", &r), 0);
+		assert_int_equal(r.n, 0);
+	}
+	record_remove("u.service");
+	assert_int_equal(access("records/u.service", F_OK), -1);
+	/* Nothing is left of what was written, and without the directory nothing is recorded */
+	assert_int_equal(rmdir("records"), 0);
+	assert_int_equal(record_write(there, "u.service", "/a b", &u), -ENOENT);
+	unit_settings_free(&u);
+	cramcg_free(there);
+	unsetenv("CRAMCG_RECORDS");
+	assert_int_equal(unlink("sys/fs/cgroup/cgroup.controllers") | rmdir("sys/fs/cgroup/a b") | rmdir("sys/fs/cgroup/old") | rmdir("sys/fs/cgroup") |
+			 rmdir("sys/fs") | rmdir("sys") | chdir("/") | rmdir(dir), 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -430,7 +508,7 @@ int main(void)
 		cmocka_unit_test(looks_are_remembered),
 		cmocka_unit_test(properties_are_read_as_systemd_reads),
 		cmocka_unit_test(bad_properties_are_told_with_file_and_line),
-		cmocka_unit_test(later_files_count),
+		cmocka_unit_test(later_files_count), cmocka_unit_test(records_are_of_one_cgroup),
 	};
 	int failed;
 
