@@ -195,6 +195,17 @@ systemctl restart cramcgd.service
 check "  also when cramcgd starts anew" is "$(value system.slice/u-all.service/cram.max) $(value system.slice/u-all.service/cram.node.max)" "7340032 N1 9437184"
 check "  which still knows what to take back" sh -c 'sed -i /X-CRAMPageMax/d '$SD'/u-all.service && systemctl daemon-reload'
 check "  namely" within 60 becomes system.slice/u-all.service/cram.page.max max
+# A scope that was made before its properties were loaded, and has its cgroup after that
+unit u-gate.service "[Service]" Type=oneshot "ExecStart=/bin/sh -c 'until [ -e $R/gate ]; do sleep 0.1; done'"
+systemctl daemon-reload
+systemd-run -q --scope --unit sd-late -p Requires=u-gate.service -p After=u-gate.service sleep infinity > /dev/null 2>&1 &
+waits() { [ -n "$(systemctl list-jobs --plain --no-legend sd-late.scope)" ]; }
+check "a scope that waits for another unit" within 60 waits
+unit sd-.scope.d/x.conf "[Scope]" X-CRAMMax=14M
+check "  its properties are loaded" systemctl daemon-reload
+: > $R/gate
+check "  and in force when it is there" within 60 becomes system.slice/sd-late.scope/cram.max 14680064
+systemctl stop sd-late.scope
 
 # --- what is wrong ----------------------------------------------------------------------------
 

@@ -513,7 +513,8 @@ static int on_unit_removed(sd_bus_message *m, void *arg, sd_bus_error *error)
 
 /*
  * A job is over: the cgroup of a scope is there now, and that of a slice that had to start
- * without its properties.
+ * without its properties.  The scope can be new here, when the drop-in with its properties
+ * was loaded after it was made.
  */
 static int on_job_removed(sd_bus_message *m, void *arg, sd_bus_error *error)
 {
@@ -526,8 +527,6 @@ static int on_job_removed(sd_bus_message *m, void *arg, sd_bus_error *error)
 	    (!has_suffix(name, ".scope") && !has_suffix(name, ".slice")))
 		return 0;
 	k = find(d, name);
-	if (has_suffix(name, ".scope") && !k)
-		return 0;
 	return (k ? k->waits : could_have(d, name)) ? done(d, unit_now(d, name)) : 0;
 }
 
