@@ -268,6 +268,7 @@ gone() { # and its region is given up
 			cxl_node_gone 60000 && cxl destroy-region -f all
 	done
 }
+reserve_is() { [ "$(cat /sys/devices/system/node/node1/cram/reserve_bytes)" = "$1" ]; }
 in_force() { # UNIT: as its file says
 	becomes "system.slice/$1/cram.nodes" 1 && becomes "system.slice/$1/cram.max" "$2"
 }
@@ -292,17 +293,22 @@ systemctl start u-while
 check "  one starts while cramcgd does not run" is "$(said u-while.service)" "$(both 'max 0 inherit - - max')"
 systemctl start cramcgd
 check "the node comes back by the same unit" systemctl start cram-region@mem0
-check "  and is open" within 60 node_is open
+check "  and is open" node_is open
 check "  what waited for it is in force" within 60 in_force u-late.service 13631488
 check "  also of the one that had it before" within 60 in_force u-now.service 16777216
 slice_in_force() { [ "$(value uwait.slice/cram.nodes) $(value uwait.slice/cram.max)" = "1 18874368" ]; }
 check "  and of the slice" within 60 slice_in_force
 check "  and of that which started without cramcgd" within 60 in_force u-while.service 15728640
+check "  and what /etc/cramcg says of it" within 40 reserve_is 9437184
 
 # --- a device that fails --------------------------------------------------------------------------------
 
-# Its answers to Get Compression Capabilities are errors.
+# Its answers to Get Compression Capabilities are errors.  Those who wait for the node give up.
 gone
+unit cramcg-apply.service.d/x.conf "[Service]" Restart=no
+systemctl daemon-reload
+systemctl stop cramcg-apply
+check "settings of a node that is not there" sh -c '! systemctl start cramcg-apply'
 systemctl stop u-inwait uwait.slice
 for unit in u-now u-while u-late u-inwait; do
 	systemctl restart $unit
@@ -310,13 +316,14 @@ for unit in u-now u-while u-late u-inwait; do
 done
 cxl_fault cram0 '"opcode": 49152, "return-code": 4'
 check "a device that fails: its unit ends, and nothing else fails" sh -c '
-	timeout 150 systemctl start cram-region@mem0; echo "status $?"; systemctl --failed --plain --no-legend > /tmp/failed; cat /tmp/failed
-	! grep -v cram-region@mem0 /tmp/failed'
+	timeout 200 systemctl start cram-region@mem0; echo "status $?"; systemctl --failed --plain --no-legend > /tmp/failed; cat /tmp/failed
+	grep -q cram-region@mem0 /tmp/failed && ! grep -v -e cram-region@mem0 -e cramcg-apply /tmp/failed'
 check "  there is no node" test ! -e /sys/devices/system/node/node1/cram
 cxl_fault cram0 '"opcode": 49152, "return-code": 0'
 cxl destroy-region -f all > /tmp/destroyed 2>&1 || sed 's/^/# /' /tmp/destroyed
 check "it is mended" systemctl start cram-region@mem0
-check "  and its node open" within 60 node_is open
+check "  and its node open" node_is open
+check "  what had given up is in force" within 60 reserve_is 9437184
 for unit in u-now:16777216 u-while:15728640 u-late:13631488; do
 	check "  and what waited a second time, of ${unit%:*}" within 60 in_force ${unit%:*}.service ${unit#*:}
 done
