@@ -230,6 +230,16 @@ prepare() { # DIRECTORY NAME
 	grep -qw daemon-reload "$1/$2.sh" || systemctl daemon-reload
 }
 
+# Does README.md have a line for each?  (Where it is: with the document itself.)
+listed() { # DIRECTORY NAME
+	grep -q "^| $2 |" README.md || { echo "README.md has no line for $2"; missing=1; }
+}
+all_listed() {
+	local missing=0
+	recipes "$DOCUMENT" listed
+	return "$missing"
+}
+
 # recipes DOCUMENT COMMAND...: the command is run with the directory and the name of each
 recipes() {
 	local dir name
@@ -401,6 +411,7 @@ control() {
 
 echo "TAP version 13"
 check "control: a recipe that fails is noticed" control
+check "README.md has a line for each" all_listed
 recipes "$DOCUMENT" one
 echo "1..$n"
 exit "$failed"
