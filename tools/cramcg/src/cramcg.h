@@ -194,6 +194,27 @@ struct look *look_new(void);
 struct refusal { const char *means, *mend; };
 const struct refusal *refusal_words(enum counter counter);
 
+/* --- what binds (bound.c) ------------------------------------------------------------- */
+
+/* An ancestor, or the cgroup itself, and what it leaves */
+struct bound {
+	char *path;		/* NULL: no limit, here or above */
+	uint64_t limit, usage;
+};
+struct bounds {
+	struct bound resident, budget, cells;
+};
+void find_bounds(struct cramcg *ctx, const char *path, struct bounds *b);
+void free_bounds(struct bounds *b);
+/*
+ * What stands against one more page now, in the kernel's order, as far as it can be seen;
+ * -1: nothing is known to.  Without swap reclaim looks at no page then, so no counter says
+ * it.  nodes: cram.nodes.effective, NULL for the root.
+ */
+int rule_now(struct cramcg *ctx, const char *nodes, const struct bounds *b);
+/* What would change a refusal; the caller frees it */
+char *mend_words(int rule, const struct bounds *b);
+
 /* --- names (unit.c) ------------------------------------------------------------------ */
 
 /* CGROUP, UNIT or PID to a path; reports why not, and returns an exit status then */

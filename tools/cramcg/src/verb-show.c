@@ -13,52 +13,17 @@ static const struct option_row options[] = {
 	{ 0 }
 };
 
-/* An ancestor, or the cgroup itself, and what it leaves */
-struct bound {
-	char *path;
-	uint64_t limit, usage;
-};
-
 struct shown {
 	struct cramcg *ctx;
 	const char *path, *name;
 	struct sample s;
-	struct bound resident, budget, cells;
+	struct bounds bounds;
 	uint64_t effective;
 	int rule;			/* that refused most; -1: none */
 	int now;			/* that would refuse one more page; -1: none is known */
 	uint64_t refused;
 	bool since_look, human;
 };
-
-static void keep_tightest(struct bound *b, const char *path, uint64_t limit, uint64_t usage)
-{
-	uint64_t left = limit > usage ? limit - usage : 0;
-
-	if (limit >= UNKNOWN || usage >= UNKNOWN)
-		return;
-	if (b->path && (b->limit > b->usage ? b->limit - b->usage : 0) <= left)
-		return;
-	free(b->path);
-	*b = (struct bound) { strdup(path), limit, usage };
-}
-
-/* The cgroup and all above it: whose limit leaves least? */
-static void find_bounds(struct shown *v)
-{
-	_cleanup_free_ char *p = strdup(v->path);
-
-	while (p && *p && p[1]) {
-		struct sample s;
-
-		if (!sample_path(v->ctx, p, READ_USAGE | READ_LIMITS, &s)) {
-			keep_tightest(&v->resident, p, s.max, s.current);
-			keep_tightest(&v->budget, p, s.budget, s.writable);
-			keep_tightest(&v->cells, p, s.compressed_max, s.compressed);
-		}
-		*strrchr(p, '/') = '\0';
-	}
-}
 
 /* The rule that refused most since the last look; without one, since the start */
 static void find_rule(struct shown *v)
@@ -79,48 +44,6 @@ static void find_rule(struct shown *v)
 		}
 	}
 	look_free(look);
-}
-
-/* Is one of the nodes that the cgroup may use open? */
-static bool any_open(struct shown *v)
-{
-	uint8_t set[CRAMCG_NODES_MAX / 8];
-
-	if (cramcg_parse_nodes(v->s.nodes, set))
-		return true;
-	for (int n = 0; n < CRAMCG_NODES_MAX; n++) {
-		_cleanup_free_ char *state = NULL;
-
-		if (set[n / 8] & 1 << n % 8 && !cramcg_node_read(v->ctx, n, "state", &state) &&
-		    !strcmp(state, "open"))
-			return true;
-	}
-	return false;
-}
-
-/*
- * What stands against one more page now, in the kernel's order, as far as it can be
- * seen.  Without swap reclaim looks at no page then, so no counter says it.
- */
-static int rule_now(struct shown *v)
-{
-	_cleanup_free_ char *enabled = read_root_file(v->ctx, "sys/kernel/mm/cram/enabled");
-	const struct bound *b = &v->resident;
-
-	if (enabled && *enabled == '0')
-		return COUNTER_refuse_off;
-	if (!*v->s.nodes)
-		return COUNTER_refuse_right;
-	if (b->path && b->usage >= b->limit)
-		return COUNTER_refuse_max;
-	return any_open(v) ? -1 : COUNTER_refuse_state;
-}
-
-static void free_bounds(struct shown *v)
-{
-	free(v->resident.path);
-	free(v->budget.path);
-	free(v->cells.path);
 }
 
 /* --- for people ------------------------------------------------------------------ */
@@ -147,7 +70,7 @@ static void row_words(const char *name, const char *value, const char *format, .
 static void show_resident(struct shown *v)
 {
 	char now[SIZE_TEXT], max[SIZE_TEXT], left[SIZE_TEXT];
-	const struct bound *b = &v->resident;
+	const struct bound *b = &v->bounds.resident;
 
 	row_words("resident", size_text(now, v->s.current, v->human), "cram.max is %s",
 		  size_text(max, v->s.max, v->human));
@@ -178,9 +101,9 @@ static void show_cells(struct shown *v)
 			  "%.2f to 1, estimated from a sample of what was demoted", ratio);
 	else
 		row("cells", size_text(buf, cells, v->human), "nothing is resident");
-	if (v->cells.path)
-		row_words("", "", "%s has cram.compressed.max %s", v->cells.path,
-			  size_text(max, v->cells.limit, v->human));
+	if (v->bounds.cells.path)
+		row_words("", "", "%s has cram.compressed.max %s", v->bounds.cells.path,
+			  size_text(max, v->bounds.cells.limit, v->human));
 	if (v->s.page_max != UNKNOWN && v->s.page_max != CRAMCG_MAX)
 		row_words("", "", "a page that takes more than %ju bytes compressed is refused (cram.page.max)",
 			  (uintmax_t)v->s.page_max);
@@ -189,7 +112,7 @@ static void show_cells(struct shown *v)
 static void show_writable(struct shown *v)
 {
 	char now[SIZE_TEXT], own[SIZE_TEXT], all[SIZE_TEXT];
-	const struct bound *b = &v->budget;
+	const struct bound *b = &v->bounds.budget;
 
 	row_words("writable", size_text(now, v->s.writable, v->human), "cram.writable_budget is %s",
 		  size_text(own, v->s.budget, v->human));
@@ -227,11 +150,9 @@ static void show_moves(struct shown *v)
 
 static void show_mend(struct shown *v, int rule)
 {
-	if (rule == COUNTER_refuse_max && v->resident.path)
-		row_words("", "", "to change that: cramcg set %s max=SIZE, with more than %ju",
-			  v->resident.path, (uintmax_t)v->resident.limit);
-	else
-		row_words("", "", "to change that: %s", refusal_words(rule)->mend);
+	_cleanup_free_ char *words = mend_words(rule, &v->bounds);
+
+	row_words("", "", "to change that: %s", words ? words : "?");
 }
 
 static void show_refusals(struct shown *v)
@@ -305,8 +226,8 @@ static void show_json(struct shown *v)
 	fputs("\"nodes_effective\": ", stdout);
 	json_string(stdout, s->nodes);
 	puts(",");
-	json_bound("binds", &v->resident);
-	json_bound("budget", &v->budget);
+	json_bound("binds", &v->bounds.resident);
+	json_bound("budget", &v->bounds.budget);
 	fputs("  \"refused_rule\": ", stdout);
 	if (v->rule < 0)
 		fputs("null", stdout);
@@ -345,19 +266,19 @@ static int show(struct shown *v, const char *name, bool json)
 	err = sample_path(v->ctx, owner, READ_ALL, &v->s);
 	if (err)
 		return report(STATUS_FAILED, "%s: it has gone", owner);
-	find_bounds(v);
+	find_bounds(v->ctx, owner, &v->bounds);
 	v->effective = v->s.effective;
 	if (v->effective == UNKNOWN)
 		v->effective = budget_below(budget_above(v->ctx, owner), v->s.budget);
 	if (v->effective == UNKNOWN)
 		v->effective = 0;
 	find_rule(v);
-	v->now = rule_now(v);
+	v->now = rule_now(v->ctx, v->s.nodes, &v->bounds);
 	if (json)
 		show_json(v);
 	else
 		show_text(v);
-	free_bounds(v);
+	free_bounds(&v->bounds);
 	return 0;
 }
 
