@@ -53,7 +53,7 @@ struct verb {
 
 extern const struct verb verb_list, verb_show, verb_set, verb_run, verb_watch, verb_nodes,
 	verb_node, verb_drain, verb_apply, verb_dump, verb_doctor, verb_metrics,
-	verb_reclaim, verb_top, verb_advise, verb_enable, verb_apply_unit;
+	verb_reclaim, verb_demote, verb_top, verb_advise, verb_enable, verb_apply_unit;
 
 extern const struct verb *const verbs[];
 const struct verb *find_verb(const char *name);

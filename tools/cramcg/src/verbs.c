@@ -5,8 +5,8 @@
 #include "cramcg.h"
 
 const struct verb *const verbs[] = {
-	&verb_list, &verb_show, &verb_set, &verb_enable, &verb_reclaim, &verb_run, &verb_watch,
-	&verb_top, &verb_advise,
+	&verb_list, &verb_show, &verb_set, &verb_enable, &verb_reclaim, &verb_demote,
+	&verb_run, &verb_watch, &verb_top, &verb_advise,
 	&verb_nodes, &verb_node, &verb_drain,
 	&verb_apply, &verb_apply_unit, &verb_dump, &verb_doctor, &verb_metrics, NULL
 };

@@ -6,7 +6,14 @@
  *	FAKE_FAIL="cram.low=ENOMEM cram.max=EINTR"	writes to these files fail so
  *	FAKE_SLOW=cram.max		blocking writes there sleep until a signal
  *	FAKE_RUN="cram.max=COMMAND"	what another process does at the first write there
- *					("flock=COMMAND": when a directory is locked)
+ *					("flock=COMMAND": when a directory is locked;
+ *					"process_madvise=COMMAND")
+ *	FAKE_LOG=FILE			a line for each vector of process_madvise(2): the
+ *					process, the address, the length
+ *	FAKE_MOST=BYTES			it looks at so much in one call
+ *
+ * FAKE_FAIL has "process_madvise=EPERM" for each call of it, and "7f0000000000=EINVAL" for
+ * the vector with that address.
  *
  * "+cram" and "-cram" in cgroup.subtree_control change the list that is in it, and a
  * line of cram.node.max replaces the one of its node.
@@ -15,10 +22,12 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static ssize_t (*real_write)(int, const void *, size_t);
@@ -28,6 +37,7 @@ static int (*real_flock)(int, int);
 static const struct { const char *name; int err; } errors[] = {
 	{ "EINVAL", EINVAL }, { "ENOMEM", ENOMEM }, { "EBUSY", EBUSY }, { "EINTR", EINTR },
 	{ "EAGAIN", EAGAIN }, { "EACCES", EACCES }, { "ENODEV", ENODEV },
+	{ "EPERM", EPERM }, { "ESRCH", ESRCH }, { "ENOSYS", ENOSYS },
 };
 
 static __attribute__((constructor)) void init(void)
@@ -87,6 +97,37 @@ int flock(int fd, int operation)
 	return real_flock(fd, operation);
 }
 
+/* The file descriptor is that of a directory of the recorded tree: proc/PID */
+ssize_t process_madvise(int fd, const struct iovec *v, size_t n, int advice, unsigned int flags)
+{
+	const char *most = getenv("FAKE_MOST"), *log = getenv("FAKE_LOG");
+	size_t room = most ? strtoull(most, NULL, 0) : SIZE_MAX, sum = 0;
+	char path[4096], address[32];
+	FILE *f = log ? fopen(log, "a") : NULL;
+	int err = failure("process_madvise");
+
+	(void)advice, (void)flags;
+	run_other("process_madvise");
+	for (size_t i = 0; i < n && !err && room; i++) {
+		size_t len = v[i].iov_len < room ? v[i].iov_len : room;
+
+		snprintf(address, sizeof(address), "%jx", (uintmax_t)(uintptr_t)v[i].iov_base);
+		if (f)
+			fprintf(f, "%s %s %zx\n", base_of(fd, path), address, len);
+		err = failure(address);
+		if (err)
+			break;
+		sum += len;
+		room -= len;
+	}
+	if (f)
+		fclose(f);
+	if (sum || !err)
+		return sum;
+	errno = err;
+	return -1;
+}
+
 static int is_slow(const char *file)
 {
 	const char *slow = getenv("FAKE_SLOW");
@@ -112,7 +153,7 @@ int openat(int dir, const char *file, int flags, ...)
 		if (failure(name) || is_slow(name))
 			flags &= ~O_TRUNC;
 	}
-	if (flags & O_WRONLY && failure(name) == EACCES) {
+	if ((flags & O_WRONLY || !strcmp(name, "smaps")) && failure(name) == EACCES) {
 		errno = EACCES;
 		return -1;
 	}

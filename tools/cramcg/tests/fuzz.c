@@ -5,6 +5,7 @@
 
 #include "../src/cramcg.h"
 #include "../src/dropin.h"
+#include "../src/smaps.h"
 #include "../src/unit-file.h"
 
 static void see_key(const char *key, size_t len, uint64_t value, void *arg)
@@ -108,6 +109,27 @@ static void unit_file(struct cramcg *ctx, const char *text, size_t len, uint64_t
 	unit_settings_free(&twice);
 }
 
+static void mappings(const char *text, size_t len, uint64_t *sum)
+{
+	FILE *f = len ? fmemopen((void *)text, len, "r") : NULL;
+	struct mapping all;
+	struct smaps m;
+
+	if (!f)
+		return;
+	if (smaps_parse(f, &m))
+		abort();
+	for (size_t i = 0; i < m.n; i++) {
+		if (m.list[i].from >= m.list[i].to)
+			abort();
+		*sum += mapping_left(&m.list[i]) + strlen(m.list[i].name);
+	}
+	smaps_free(&m);
+	rewind(f);
+	rollup_parse(f, &all);
+	fclose(f);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct cramcg *ctx;
@@ -121,7 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!size)
 		return 0;
 	text = strndup((const char *)data + 1, size - 1);
-	switch (*data % 11) {
+	switch (*data % 12) {
 	case 0: cramcg_parse_size(text, &bytes); break;
 	case 1: cramcg_parse_nodes(text, set); break;
 	case 2: cramcg_parse_keyed(text, see_key, &bytes); break;
@@ -133,6 +155,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	case 8: parse_look((const char *)data + 1, size - 1); break;
 	case 9: parse_duration(text, &seconds); merge(text); break;
 	case 10: unit_file(ctx, (const char *)data + 1, size - 1, &bytes); break;
+	case 11: mappings((const char *)data + 1, size - 1, &bytes); break;
 	}
 	free(text);
 	return 0;

@@ -105,6 +105,25 @@ put "$root/proc/cgroups" "#subsys_name hierarchy num_cgroups enabled" "memory 0 
 put "$root/proc/100/cgroup" "0::/tenants/a"
 put "$root/proc/100/comm" "worker"
 put "$root/proc/100/numa_maps" "7f00 default anon=4096 N0=96 N1=4000 kernelpagesize_kB=4"
+mapping() { # PID RANGE RIGHTS INODE NAME FLAGS RSS REFERENCED ANONYMOUS CRAM
+	printf '%s %s 00000000 00:00 %s    %s\nRss: %s kB\nReferenced: %s kB\nAnonymous: %s kB\nKSM: 0 kB\nCram: %s kB\nSwap: 0 kB\nVmFlags: rd wr mr %s \n' \
+		"$2" "$3" "$4" "$5" "$7" "$8" "$9" "${10}" "$6" >> "$root/proc/$1/smaps"
+}
+rollup() { # PID RSS CRAM SWAP
+	put "$root/proc/$1/smaps_rollup" "550000000000-7fff00000000 ---p 00000000 00:00 0    [rollup]" \
+		"Rss: $2 kB" "Anonymous: $2 kB" "Cram: $3 kB" "Swap: $4 kB"
+}
+mapping 100 550000000000-550000010000 r-xp 77 /usr/bin/worker "ex" 64 64 0 0
+mapping 100 550000400000-550004400000 rw-p 0 "[heap]" "ac" 65536 0 65536 1024
+mapping 100 7f0000000000-7f0000400000 rw-p 0 "" "ac" 4096 4096 4096 0
+mapping 100 7f0001000000-7f0001100000 rw-p 0 "[anon:cache]" "ac lo" 1024 1024 1024 0
+mapping 100 7f0002000000-7f0002100000 rw-s 78 "/dev/shm/x" "sh" 1024 0 0 0
+mapping 100 7f0003000000-7f0003200000 rw-p 0 "" "de ht" 0 0 0 0
+mapping 100 7f0004000000-7f0004100000 rw-p 0 "" "io pf" 8 0 0 0
+mapping 100 7f0005000000-7f0005100000 rw-p 0 "" "dp" 8 0 8 0
+mapping 100 7fff00000000-7fff00004000 r-xp 0 "[vdso]" "de" 8 8 0 0
+rollup 100 75000 1024 0
+: > "$root/proc/100/clear_refs"
 put "$root/proc/101/cgroup" "0::/plain/below"
 put "$root/proc/102/cgroup" "0::/../outside"
 put "$root/proc/self/cgroup" "0::/tenants/b"

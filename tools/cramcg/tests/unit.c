@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Parsers and formatters, by cmocka. */
+#define _GNU_SOURCE
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -12,6 +13,7 @@
 
 #include "../src/cramcg.h"
 #include "../src/dropin.h"
+#include "../src/pageout.h"
 #include "../src/record.h"
 #include "../src/unit-file.h"
 
@@ -495,6 +497,87 @@ static void records_are_of_one_cgroup(void **state)
 			 rmdir("sys/fs") | rmdir("sys") | chdir("/") | rmdir(dir), 0);
 }
 
+/* --- the mappings of a process --------------------------------------------------------- */
+
+static void parse_mappings(const char *text, struct smaps *m)
+{
+	FILE *f = fmemopen((void *)text, strlen(text), "r");
+
+	assert_int_equal(smaps_parse(f, m), 0);
+	fclose(f);
+}
+
+static void mappings_are_told_apart(void **state)
+{
+	static const struct { const char *head, *flags, *why; } cases[] = {
+		{ "1000-2000 rw-p 00000000 00:00 0 ", "rd wr", NULL },
+		{ "1000-2000 ---p 00000000 00:00 0    [heap]", "mr", NULL },
+		{ "7ffe00000000-7ffe00021000 rw-p 00000000 00:00 0    [stack]", "rd wr gd", NULL },
+		{ "1000-2000 rw-p 00000000 00:00 0    [anon:lo ht]", "rd wr ac sd", NULL },
+		{ "1000-2000 rw-p 00000000 00:00 0 ", "rd wr lo", "locked" },
+		{ "1000-2000 rw-p 00000000 00:00 0 ", "lo rd wr lf", "locked" },
+		{ "1000-2000 rw-p 00000000 00:00 0 ", "rd ht", "huge pages" },
+		{ "1000-2000 rw-p 00000000 00:00 0 ", "rd io de", "a device" },
+		{ "1000-2000 rw-p 00000000 00:00 0 ", "rd pf de", "a device" },
+		{ "1000-2000 rw-p 00000000 00:00 0 ", "rd mm", "a device" },
+		{ "1000-2000 rw-p 00000000 00:00 0 ", "rd dp", "droppable" },
+		{ "1000-2000 rw-s 00000000 00:01 9    /dev/zero (deleted)", "sh", "shared" },
+		{ "1000-2000 r--p 00001000 fe:01 4711    /a b\\012c", "rd", "of a file" },
+		{ "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0    [vsyscall]", "ex", "the kernel" },
+		{ "1000-2000 r--p 00000000 00:00 0    [vvar]", "rd", "the kernel" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_free_ char *text = NULL;
+		struct smaps m;
+
+		assert_true(asprintf(&text, "%s\nRss: 8 kB\nAnonymous: 8 kB\nCram: 4 kB\nReferenced: 4 kB\nSwap: 12 kB\nVmFlags: %s \n",
+				     cases[i].head, cases[i].flags) > 0);
+		parse_mappings(text, &m);
+		assert_int_equal(m.n, 1);
+		if (!m.list->left_out != !cases[i].why ||
+		    (cases[i].why && !strstr(m.list->left_out, cases[i].why)))
+			fail_msg("%s: \"%s\"", text, m.list->left_out ? m.list->left_out : "can be demoted");
+		assert_int_equal(m.list->rss, 8192);
+		assert_int_equal(m.list->swap, 12288);
+		assert_int_equal(mapping_left(m.list), 4096);
+		smaps_free(&m);
+	}
+}
+
+static void what_is_no_mapping_is_left_out(void **state)
+{
+	static const char *const bad[] = {
+		"", "\n", "Rss: 4 kB\n", "1000-1000 rw-p 0 00:00 0\n", "2000-1000 rw-p 0 00:00 0\n",
+		"1000-2000 rw 0 00:00 0\n", "1000-2000\n", "Anonymous: 4 kB\n", "x-y rw-p 0 00:00 0\n",
+	};
+	struct smaps m;
+
+	(void)state;
+	for (size_t i = 1; i < ARRAY_SIZE(bad); i++) {
+		parse_mappings(bad[i], &m);
+		assert_int_equal(m.n, 0);
+		smaps_free(&m);
+	}
+}
+
+static void ranges_are_parsed(void **state)
+{
+	static const char *const bad[] = {
+		"", "-", "1000", "1000-", "-1000", "1000-1000", "2000-1000", "1001-2000", "1000-2001",
+		"1000-2000 ", " 1000-2000", "0x1000-0x2000", "1000--2000", "11111111111111000-2", "g-h",
+	};
+	struct range r;
+
+	(void)state;
+	assert_true(parse_range("7f00A000-7F00b000", &r));
+	assert_true(r.from == 0x7f00a000 && r.to == 0x7f00b000);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (parse_range(bad[i], &r))
+			fail_msg("\"%s\" was taken for a range", bad[i]);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -509,6 +592,8 @@ int main(void)
 		cmocka_unit_test(properties_are_read_as_systemd_reads),
 		cmocka_unit_test(bad_properties_are_told_with_file_and_line),
 		cmocka_unit_test(later_files_count), cmocka_unit_test(records_are_of_one_cgroup),
+		cmocka_unit_test(mappings_are_told_apart), cmocka_unit_test(what_is_no_mapping_is_left_out),
+		cmocka_unit_test(ranges_are_parsed),
 	};
 	int failed;
 
