@@ -13,7 +13,7 @@ export CONFIG FLAVOUR LSMOD LINUX_SRC QEMU_SRC SYSTEMD_SRC CRAM_CACHE T JOBS ONL
 
 DEPS := build/.deps
 CFLAGS_TEST ?= -O2 -g -Wall -Wextra -Wno-unused-parameter -Werror
-TESTS := $(patsubst %.c,build/tests/%,$(notdir $(wildcard tests/selftests/*.c tests/emulator/*.c)))
+TESTS := $(patsubst %.c,build/tests/%,$(notdir $(wildcard tests/selftests/*.c tests/emulator/*.c))) build/tests/cold_data
 
 .PHONY: help
 help: ## list the targets
@@ -78,6 +78,14 @@ vpath %.c tests/selftests tests/emulator
 build/tests/%: %.c $(TEST_HEADERS) $(DEPS) | $(KSELFTEST)/kselftest.h
 	@mkdir -p $(@D)
 	$(CC) -static -D_GNU_SOURCE= $(CFLAGS_TEST) -Itests/selftests -I$(KSELFTEST) $(CPPFLAGS) -o $@ $< -lpthread
+
+# What the documentation shows has to compile as it stands there
+build/tests/cold_data.c: Documentation/admin-guide/cgroup-v2-cram.rst scripts/doc-example
+	@mkdir -p $(@D)
+	@scripts/doc-example $(@F:.c=) $< > $@.new && mv $@.new $@
+
+build/tests/cold_data: build/tests/cold_data.c $(DEPS)
+	$(CC) -static -O2 -Wall -Wextra -Werror -o $@ $<
 
 .PHONY: modules
 modules: $(DEPS) ## build the test modules (build/modules) for the guest kernel
