@@ -211,14 +211,21 @@ static void nothing_is_no_event(void)
 
 static void lowered(void)
 {
+	int64_t left, revoked;
 	char *p;
 
 	budget("max");
 	p = upgraded(N);
 	budget_pages(N / 2);
-	CHECK_EQ(writable(), N / 2 * PAGE);
-	CHECK_EQ(stat_of("revoke"), N / 2);
-	CHECK_EQ(cg_key(&cg_here, "cram.events", "revoke"), 1);
+	left = writable();
+	revoked = stat_of("revoke");
+	CHECK(left <= (int64_t)(N / 2 * PAGE), "%lld", (long long)left);
+	/* Nobody writes: what a busy host keeps us from for two seconds is recycled */
+	if (!stat_of("recycle")) {
+		CHECK_EQ(left, N / 2 * PAGE);
+		CHECK_EQ(revoked, N / 2);
+		CHECK_EQ(cg_key(&cg_here, "cram.events", "revoke"), 1);
+	}
 	CHECK_EQ(count_resident(p, N), N);
 	budget("0");
 	CHECK_EQ(writable(), 0);
@@ -667,11 +674,11 @@ static char *many_upgraded(size_t pages)
 }
 
 /*
- * Recycling looks at each page three times, and leaves the CPU to others for most of
- * the time. Where it takes this long just to take so many back, the time that passes
- * says how busy the machine is.
+ * Recycling looks at each page three times, and takes a quarter of a CPU for it. So it may
+ * take so many times what it takes just to take the pages back, which says how busy the
+ * machine is.
  */
-#define TOO_SLOW	0.5
+#define RECYCLING	(3 * 4)
 
 static double time_to_revoke(size_t pages)
 {
@@ -763,7 +770,7 @@ static void many_recycled(void)
 	many = time_to_recycle(pages, revoke);
 	tap_note("%d pages: %.1f s, %zu pages: %.1f s, by a lower budget %.2f s", N, few,
 		 pages, many, revoke);
-	CHECK(many < few + 3 || revoke > TOO_SLOW);
+	CHECK(many < few + 3 + RECYCLING * revoke);
 }
 
 static void writes_on(struct peer *up, void *arg)
@@ -799,7 +806,7 @@ static void others_recycled(void)
 	start = now() - start;
 	tap_note("%d pages beside %zu: %.1f s, these by a lower budget %.2f s", N, of[0].pages,
 		 start, revoke);
-	CHECK(start < 6 || revoke > TOO_SLOW);
+	CHECK(start < 6 + revoke);
 	for (i = 0; i < 2; i++)
 		CHECK_EQ(cg_write(of[i].cg, "cgroup.kill", "1"), 0);
 }
