@@ -391,8 +391,6 @@ static void cram_unretire(struct cram_node *cn, struct zone *zone)
 	unsigned long block;
 	long poisoned;
 
-	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
-		return;
 	poisoned = atomic_long_read(&num_poisoned_pages);
 	if (poisoned == cn->trim.poisoned)
 		return;
