@@ -178,17 +178,6 @@ static void no_answers(void)
 
 /* --- what goes back to the device ----------------------------------------------- */
 
-/* A number of the node's line in debugfs. */
-static int64_t node_word(const char *word)
-{
-	char buf[2000], *at;
-
-	CHECK(read_text(DEBUGFS "nodes", buf, sizeof(buf)) > 0);
-	at = strstr(buf, word);
-	CHECK(at, "%s", word);
-	return atoll(at + strlen(word));
-}
-
 static bool nothing_is_freed(void)
 {
 	return WAIT_FOR(SETTLES, node_word(" freed ") == 0);

@@ -167,17 +167,6 @@ static size_t pages;
 /* Of these the one whose content is something else. */
 static size_t unfit = SIZE_MAX;
 
-/* A number of the node's line in debugfs. */
-static long node_word(const char *word)
-{
-	char buf[2000], *at;
-
-	CHECK(read_text(DEBUGFS "nodes", buf, sizeof(buf)) > 0);
-	at = strstr(buf, word);
-	CHECK(at, "%s", word);
-	return atol(at + strlen(word));
-}
-
 /* No copy is under way, says the node. */
 static bool settled(void)
 {
@@ -197,8 +186,9 @@ static void all_is_well(void)
 	/* What is in swap comes back by that */
 	for (size_t i = 0; p && i < pages; i++)
 		CHECK(i == unfit || !page_differs(p + i * PAGE, SEED, i), "page %zu", i);
-	CHECK(WAIT_FOR(settles, settled()), "begun %ld done %ld writable %ld", node_word(" begun "),
-	      node_word(" done "), node_word(" writable "));
+	CHECK(WAIT_FOR(settles, settled()), "begun %lld done %lld writable %lld",
+	      (long long)node_word(" begun "), (long long)node_word(" done "),
+	      (long long)node_word(" writable "));
 	CHECK(WAIT_FOR(settles, cg_number(&cg_here, "cram.current") ==
 		       (p ? resident_bytes() : 0)), "%lld in the books, %lld resident",
 	      (long long)cg_number(&cg_here, "cram.current"), (long long)resident_bytes());
@@ -1091,7 +1081,8 @@ static void thread_fails(void)
 		CHECK(WAIT_FOR(SETTLES, capability_read(OURS, "times") == 0));
 		failed += disarm_threads(OURS);
 		read_now();
-		CHECK(WAIT_FOR(SETTLES, node_word(" freed ") == 0), "%ld", node_word(" freed "));
+		CHECK(WAIT_FOR(SETTLES, node_word(" freed ") == 0), "%lld",
+		      (long long)node_word(" freed "));
 		CHECK(WAIT_FOR(SETTLES, state_is("open")));
 		all_is_well();
 	}

@@ -130,6 +130,8 @@ int64_t charge_slack(void);
 int cram_node(void);
 /* A number of /sys/devices/system/node/nodeN/cram/. */
 int64_t node_number(const char *file);
+/* A number of the line of debugfs that the node has, after this word: " freed ". */
+int64_t node_word(const char *word);
 const char *node_file(const char *file);
 bool state_is(const char *want);
 /* Bytes of hot pages to promote in a second: 0 from setup() to teardown(). */

@@ -330,6 +330,16 @@ int64_t node_number(const char *file)
 	return read_number(node_file(file));
 }
 
+int64_t node_word(const char *word)
+{
+	char buf[2000], *at;
+
+	CHECK(read_text(DEBUGFS "nodes", buf, sizeof(buf)) > 0);
+	at = strstr(buf, word);
+	CHECK(at, "%s", word);
+	return atoll(at + strlen(word));
+}
+
 #define TRACING	"/sys/kernel/tracing/"
 
 /* Is a good reading in the trace? */
