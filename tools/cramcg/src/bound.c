@@ -58,7 +58,7 @@ static bool any_open(struct cramcg *ctx, const char *nodes)
 	return false;
 }
 
-static bool switched_off(struct cramcg *ctx)
+bool switched_off(struct cramcg *ctx)
 {
 	_cleanup_free_ char *enabled = read_root_file(ctx, "sys/kernel/mm/cram/enabled");
 

@@ -68,6 +68,8 @@ int report(int status, const char *format, ...) __attribute__((format(printf, 2,
 /* The same with what the library says of the call that returned err */
 int report_error(struct cramcg *ctx, int err);
 int status_of(int err);
+/* The text, fit to be printed, to be freed; NULL: no memory */
+char *printable_text(const char *format, va_list ap) __attribute__((format(printf, 1, 0)));
 /* Did all reach stdout? Not that of a closed pipe: that ends the program in silence */
 int close_stdout(int status);
 
@@ -212,6 +214,8 @@ void free_bounds(struct bounds *b);
  * it.  nodes: cram.nodes.effective, NULL for the root.
  */
 int rule_now(struct cramcg *ctx, const char *nodes, const struct bounds *b);
+/* Demotion, for the whole machine? */
+bool switched_off(struct cramcg *ctx);
 /* What would change a refusal; the caller frees it */
 char *mend_words(int rule, const struct bounds *b);
 

@@ -8,16 +8,25 @@
 #include "cramcg.h"
 
 /* What arguments and cgroups are called is anybody's, so nothing is printed raw */
+char *printable_text(const char *format, va_list ap)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (vasprintf(&text, format, ap) < 0) {
+		text = NULL;
+		return NULL;
+	}
+	return cramcg_printable(text);
+}
+
 int report(int status, const char *format, ...)
 {
-	_cleanup_free_ char *text = NULL, *safe = NULL;
+	_cleanup_free_ char *safe = NULL;
 	va_list ap;
 
 	va_start(ap, format);
-	if (vasprintf(&text, format, ap) < 0)
-		text = NULL;
+	safe = printable_text(format, ap);
 	va_end(ap);
-	safe = text ? cramcg_printable(text) : NULL;
 	fflush(stdout);
 	fprintf(stderr, "cramcg: %s\n", safe ? safe : "out of memory");
 	return status;

@@ -41,10 +41,15 @@ static void stop(int number)
 	stopped = 1;
 }
 
+static bool is_in(const struct mapping *m, const struct range *r)
+{
+	return m->from < r->to && r->from < m->to;
+}
+
 static bool is_wanted(const struct demotion *d, const struct mapping *m)
 {
 	for (size_t i = 0; i < d->wanted.n; i++)
-		if (d->wanted.list[i].from < m->to && m->from < d->wanted.list[i].to)
+		if (is_in(m, &d->wanted.list[i]))
 			return true;
 	return !d->wanted.n;
 }
@@ -158,8 +163,7 @@ static int check_ranges(const struct demotion *d)
 		for (size_t k = 0; k < d->n; k++) {
 			known &= usable(&d->list[k]);
 			for (size_t m = 0; m < d->list[k].smaps.n; m++)
-				found |= d->list[k].smaps.list[m].from < r->to &&
-					 r->from < d->list[k].smaps.list[m].to;
+				found |= is_in(&d->list[k].smaps.list[m], r);
 		}
 		if (!found && known)
 			return report(STATUS_FAILED, "--range %jx-%jx: nothing is mapped there",
@@ -205,14 +209,12 @@ static void demote(struct demotion *d)
 __attribute__((format(printf, 2, 3)))
 static void row(const char *name, const char *format, ...)
 {
-	_cleanup_free_ char *text = NULL, *safe = NULL;
+	_cleanup_free_ char *safe = NULL;
 	va_list ap;
 
 	va_start(ap, format);
-	if (vasprintf(&text, format, ap) < 0)
-		text = NULL;
+	safe = printable_text(format, ap);
 	va_end(ap);
-	safe = text ? cramcg_printable(text) : NULL;
 	printf("  %-10s %s\n", name, safe ? safe : "out of memory");
 }
 

@@ -123,9 +123,7 @@ static void memory_on_v2(struct doctor *d)
 
 static void switched_on(struct doctor *d)
 {
-	_cleanup_free_ char *enabled = read_root_file(d->ctx, "sys/kernel/mm/cram/enabled");
-
-	if (enabled && *enabled == '0')
+	if (switched_off(d->ctx))
 		find(d, ERROR, "echo 1 > /sys/kernel/mm/cram/enabled",
 		     "demotion is switched off for the machine (refuse_off)");
 }

@@ -56,14 +56,12 @@ static void row(const char *name, const char *value, const char *words)
 __attribute__((format(printf, 3, 4)))
 static void row_words(const char *name, const char *value, const char *format, ...)
 {
-	_cleanup_free_ char *text = NULL, *safe = NULL;
+	_cleanup_free_ char *safe = NULL;
 	va_list ap;
 
 	va_start(ap, format);
-	if (vasprintf(&text, format, ap) < 0)
-		text = NULL;
+	safe = printable_text(format, ap);
 	va_end(ap);
-	safe = text ? cramcg_printable(text) : NULL;
 	row(name, value, safe);
 }
 
